@@ -1,0 +1,5 @@
+"""``python -m vllm_patchkit``."""
+
+from vllm_patchkit.cli import main
+
+raise SystemExit(main())

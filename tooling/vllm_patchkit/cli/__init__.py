@@ -1,0 +1,101 @@
+"""The command line: a table of subcommands, each in a module that is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+from vllm_patchkit.errors import ExitCode, PatchkitError
+from vllm_patchkit.terminal import Console
+
+
+class Command(NamedTuple):
+    """Where a subcommand lives and what ``--help`` says of it."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, Command] = {
+    "verify": Command("verify", "say which state a target is in"),
+    "status": Command("status", "say what is applied to a target, for people and machines"),
+    "apply": Command("apply", "apply a stack to a target, as one transaction"),
+    "revert": Command("revert", "take a stack off a target, byte for byte"),
+    "identify": Command("identify", "say which patches are in a wheel, an environment or a tree"),
+    "lint": Command("lint", "check a stack and report every finding"),
+    "lock": Command("lock", "write the lock of a stack"),
+    "wheel": Command("wheel", "build or check a patched wheel"),
+}
+
+
+def make_parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser, with the options of ``command`` only (its module alone is imported)."""
+    parser = argparse.ArgumentParser(
+        prog="vllm-patchkit",
+        description="Apply, build, prove and maintain source patches on a pinned vLLM.",
+        epilog="vllm-patchkit COMMAND --help shows a command's options and an example.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-q", "--quiet", action="store_true", help="print errors and results only")
+    common.add_argument("--log-file", metavar="FILE", help="also write every message to FILE")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, entry in COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=entry.help,
+            parents=[common],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == command:
+            module = import_module(f"vllm_patchkit.cli.{entry.module}")
+            sub.description = module.__doc__
+            module.configure_parser(sub)
+            sub.set_defaults(execute=module.execute)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    A known error is one message and a hint, no traceback; an unknown one keeps its traceback.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if word in COMMANDS), None)
+    parser = make_parser(command)
+    try:
+        args = parser.parse_args(words)
+    except SystemExit as done:
+        return int(done.code or 0)
+    if args.version:
+        from vllm_patchkit import __version__
+
+        print(__version__)
+        return ExitCode.OK
+    if args.command is None:
+        parser.print_help()
+        return ExitCode.USAGE
+    return _execute(args)
+
+
+def _execute(args: argparse.Namespace) -> int:
+    console = Console(quiet=args.quiet)
+    try:
+        if args.log_file:
+            console.log = open(args.log_file, "a", encoding="utf-8")
+        return int(args.execute(args, console))
+    except PatchkitError as error:
+        console.error(error.message, error.hint)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        console.error("interrupted")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return ExitCode.OK
+    finally:
+        if console.log is not None:
+            console.log.close()

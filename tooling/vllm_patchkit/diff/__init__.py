@@ -1,0 +1,1 @@
+"""Git diffs as values: parse, format, apply, reverse. No I/O."""

@@ -1,0 +1,67 @@
+"""The parts of a git diff."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Op = Literal[" ", "+", "-"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a hunk. ``content`` keeps its line end; a last line without one has none."""
+
+    op: Op
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hunk:
+    """One ``@@ -old_start,old_count +new_start,new_count @@ section`` and its lines."""
+
+    old_start: int
+    old_count: int
+    new_start: int
+    new_count: int
+    section: bytes
+    lines: tuple[Line, ...]
+
+    @property
+    def before(self) -> bytes:
+        """The bytes that the hunk expects to find."""
+        return b"".join(line.content for line in self.lines if line.op != "+")
+
+    @property
+    def after(self) -> bytes:
+        """The bytes that the hunk leaves."""
+        return b"".join(line.content for line in self.lines if line.op != "-")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileDiff:
+    """One ``diff --git``: what happens to one file.
+
+    ``old_path`` is None for a new file, ``new_path`` for a deleted one. Paths are relative to
+    the target's root, with the ``a/`` and ``b/`` prefixes taken off. ``old_blob`` and
+    ``new_blob`` are the ids of the ``index`` line (possibly abbreviated; None without one).
+    """
+
+    old_path: str | None
+    new_path: str | None
+    hunks: tuple[Hunk, ...]
+    old_mode: str | None = None
+    new_mode: str | None = None
+    old_blob: str | None = None
+    new_blob: str | None = None
+    renamed: bool = False
+    copied: bool = False
+    similarity: int | None = None
+    binary: bool = False
+
+    @property
+    def path(self) -> str:
+        """The path that a reader would name: the new one, or the old one of a deletion."""
+        path = self.new_path if self.new_path is not None else self.old_path
+        assert path is not None
+        return path

@@ -1,0 +1,1 @@
+"""A stack of patches on disk and as a value."""

@@ -1,0 +1,119 @@
+"""A stack of patches as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vllm_patchkit.diff.model import FileDiff
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """The mail header and commit message of a ``git format-patch`` file.
+
+    ``trailers`` are the ``Key: value`` lines of the last paragraph, in order, repeats kept;
+    ``body`` is the prose between subject and trailers. ``date`` is the header's text as it is.
+    """
+
+    author: str
+    email: str
+    date: str
+    subject: str
+    body: str
+    trailers: tuple[tuple[str, str], ...] = ()
+
+    def trailer(self, key: str) -> str | None:
+        """Return the value of the first trailer of that name (case-insensitive), or None."""
+        wanted = key.lower()
+        return next((value for name, value in self.trailers if name.lower() == wanted), None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patch:
+    """One patch file. ``data`` is the file as it is; ``number`` is the NNNN of its name."""
+
+    name: str
+    number: int
+    message: Message
+    files: tuple[FileDiff, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Base:
+    """The release that a stack is cut from.
+
+    :param root: the folder (of the wheel, or of the tree) outside which no patch may write;
+        ``""`` where the whole tree is the root.
+    :param aliases: distributions that ship the same files under another name.
+    """
+
+    distribution: str
+    version: str
+    root: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """How a smoke run sees that one patch is in force: a Python expression that must be true."""
+
+    patch: str
+    imports: tuple[str, ...]
+    expression: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stack:
+    """A named, versioned series of patches on a base. ``metadata`` is ``stack.toml`` as bytes."""
+
+    name: str
+    label: str
+    version: int
+    summary: str
+    license: str
+    subsystems: tuple[str, ...]
+    patch_count: int | None
+    base: Base
+    patches: tuple[Patch, ...]
+    probes: tuple[Probe, ...]
+    metadata: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedFile:
+    """The sha256 of one file before and after; None where it does not exist."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedPatch:
+    """One patch of the lock: the digest of the patch file and what it does to each target file."""
+
+    name: str
+    sha256: str
+    files: tuple[LockedFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lock:
+    """What a stack was when it was last locked.
+
+    :param digest: the stack digest.
+    :param files: the net effect, one entry a target file, sorted by path.
+    :param released: version of the stack -> digest recorded when that version was released.
+    :param known: other release of the base -> path -> sha256, to name a target of another version.
+    """
+
+    stack: str
+    version: int
+    base_version: str
+    digest: str
+    patches: tuple[LockedPatch, ...]
+    files: tuple[LockedFile, ...]
+    released: Mapping[int, str] = field(default_factory=dict)
+    known: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
