@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TextIO
 
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
@@ -119,7 +120,7 @@ class Console:
     ) -> Iterator[Progress]:
         """Show progress while the block runs; plain lines where there is no terminal."""
         live = not self.quiet and self.err.isatty() and not os.environ.get("CI")
-        stream = open(os.devnull, "w") if self.quiet else self.err
+        stream = Path(os.devnull).open("w") if self.quiet else self.err
         bar = Progress(label, total, stream, live, unit=unit, scale=scale)
         try:
             yield bar

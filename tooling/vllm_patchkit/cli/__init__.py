@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 from vllm_patchkit.errors import ExitCode, PatchkitError
@@ -85,7 +86,7 @@ def _execute(args: argparse.Namespace) -> int:
     console = Console(quiet=args.quiet)
     try:
         if args.log_file:
-            console.log = open(args.log_file, "a", encoding="utf-8")
+            console.log = Path(args.log_file).open("a", encoding="utf-8")
         return int(args.execute(args, console))
     except PatchkitError as error:
         console.error(error.message, error.hint)

@@ -27,7 +27,9 @@ class Target(Protocol):
     """Something that holds the files of a base release."""
 
     @property
-    def kind(self) -> Kind: ...
+    def kind(self) -> Kind:
+        """What sort of thing it is; decides how a commit is made."""
+        ...
 
     @property
     def location(self) -> Path:
@@ -35,7 +37,9 @@ class Target(Protocol):
         ...
 
     @property
-    def distribution(self) -> Distribution | None: ...
+    def distribution(self) -> Distribution | None:
+        """The distribution that owns the files, or None for a tree without dist-info."""
+        ...
 
     def read(self, path: str) -> bytes | None:
         """Return a file's bytes, or None where there is no such file.
