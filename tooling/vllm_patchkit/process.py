@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError
@@ -44,3 +45,44 @@ def run(
         tail = done.stderr[-STDERR_TAIL_BYTES:].decode("utf-8", "replace")
         raise CommandFailed(words, done.returncode, tail)
     return done.stdout
+
+
+def stream(
+    argv: Sequence[str | Path],
+    on_line: Callable[[str], None],
+    *,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run a program to its end, handing each line of its standard output to ``on_line``.
+
+    The program is stopped if ``on_line`` raises or the user interrupts.
+
+    :raises CommandFailed: the program ended with a status other than zero.
+    :raises HostError: the program does not exist.
+    """
+    words = [str(word) for word in argv]
+    with tempfile.TemporaryFile() as stderr:
+        try:
+            child = subprocess.Popen(
+                words,
+                env=None if env is None else dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                errors="replace",
+            )
+        except FileNotFoundError as error:
+            raise HostError(f"{words[0]} is not installed ({error.filename})") from error
+        with child:
+            assert child.stdout is not None
+            try:
+                for line in child.stdout:
+                    on_line(line.rstrip("\n"))
+            except BaseException:
+                child.terminate()
+                raise
+        if child.returncode:
+            stderr.seek(max(0, stderr.tell() - STDERR_TAIL_BYTES))
+            tail = stderr.read().decode("utf-8", "replace")
+            raise CommandFailed(words, child.returncode, tail)

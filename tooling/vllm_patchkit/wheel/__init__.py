@@ -1,0 +1,1 @@
+"""Reading hostile wheels and writing reproducible ones."""
