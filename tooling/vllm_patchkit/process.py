@@ -5,11 +5,31 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError
 
 STDERR_TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completed:
+    """How a program ended, and all that it wrote."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    def require(self, argv: Sequence[str | Path]) -> bytes:
+        """Return the standard output.
+
+        :raises CommandFailed: the status is not zero.
+        """
+        if self.status:
+            tail = self.stderr[-STDERR_TAIL_BYTES:].decode("utf-8", "replace")
+            raise CommandFailed([str(word) for word in argv], self.status, tail)
+        return self.stdout
 
 
 def run(
@@ -23,6 +43,22 @@ def run(
     """Run a program to its end and return its standard output.
 
     :raises CommandFailed: the program ended with a status other than zero.
+    :raises HostError: the program does not exist, or outran ``timeout_s``.
+    """
+    done = capture(argv, cwd=cwd, env=env, input_bytes=input_bytes, timeout_s=timeout_s)
+    return done.require(argv)
+
+
+def capture(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    input_bytes: bytes | None = None,
+    timeout_s: float | None = None,
+) -> Completed:
+    """Run a program whose status is part of its answer, and return how it ended.
+
     :raises HostError: the program does not exist, or outran ``timeout_s``.
     """
     words = [str(word) for word in argv]
@@ -41,10 +77,7 @@ def run(
         raise HostError(f"{words[0]} is not installed ({error.filename})") from error
     except subprocess.TimeoutExpired as error:
         raise HostError(f"{' '.join(words)} did not end within {timeout_s} s") from error
-    if done.returncode:
-        tail = done.stderr[-STDERR_TAIL_BYTES:].decode("utf-8", "replace")
-        raise CommandFailed(words, done.returncode, tail)
-    return done.stdout
+    return Completed(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
 def stream(
