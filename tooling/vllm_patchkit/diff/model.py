@@ -45,6 +45,8 @@ class FileDiff:
     ``old_path`` is None for a new file, ``new_path`` for a deleted one. Paths are relative to
     the target's root, with the ``a/`` and ``b/`` prefixes taken off. ``old_blob`` and
     ``new_blob`` are the ids of the ``index`` line (possibly abbreviated; None without one).
+    A binary diff has no hunks; ``payload`` is its text as it is, from ``GIT binary patch`` or
+    ``Binary files`` on.
     """
 
     old_path: str | None
@@ -57,7 +59,9 @@ class FileDiff:
     renamed: bool = False
     copied: bool = False
     similarity: int | None = None
+    dissimilarity: int | None = None
     binary: bool = False
+    payload: bytes = b""
 
     @property
     def path(self) -> str:

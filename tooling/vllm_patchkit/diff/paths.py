@@ -1,0 +1,43 @@
+"""Which file names a patch may carry: relative, plain, inside the tree."""
+
+from __future__ import annotations
+
+import re
+
+DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def path_fault(path: str) -> str | None:
+    """Return why a patch must not name ``path``, or None where it may.
+
+    Patches are hostile input until proven otherwise. Refused is all that could leave the tree
+    or mean something else on another system: absolute names, ``..``, empty or ``.`` components,
+    backslashes, NUL, drive letters, and git's own folder.
+    """
+    if not path:
+        return "it is empty"
+    if "\0" in path:
+        return "it holds a NUL"
+    if "\\" in path:
+        return "it holds a backslash"
+    if path.startswith("/"):
+        return "it is absolute"
+    if DRIVE.match(path):
+        return "it starts with a drive letter"
+    return next(filter(None, map(_component_fault, path.split("/"))), None)
+
+
+def _component_fault(name: str) -> str | None:
+    if name in ("", "."):
+        return "it has an empty component"
+    if name == "..":
+        return "it leaves the tree with '..'"
+    # The two spellings that case-insensitive and 8.3 file systems also take for .git.
+    if name.rstrip(" .").lower() in (".git", "git~1"):
+        return "it reaches into .git"
+    return None
+
+
+def is_inside(path: str, root: str) -> bool:
+    """Return whether ``path`` lies below ``root`` (``""`` is the whole tree)."""
+    return not root or path.startswith(root.rstrip("/") + "/")
