@@ -106,7 +106,8 @@ class Lock:
     :param digest: the stack digest.
     :param files: the net effect, one entry a target file, sorted by path.
     :param released: version of the stack -> digest recorded when that version was released.
-    :param known: other release of the base -> path -> sha256, to name a target of another version.
+    :param known: other release of the base -> path -> sha256 (None where that release has no
+        such file), to name a target of another version.
     """
 
     stack: str
@@ -116,4 +117,4 @@ class Lock:
     patches: tuple[LockedPatch, ...]
     files: tuple[LockedFile, ...]
     released: Mapping[int, str] = field(default_factory=dict)
-    known: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    known: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)

@@ -1,0 +1,132 @@
+"""``stack.toml``: what a stack is called, what it is cut from, how it is seen to be in force."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from vllm_patchkit.errors import StackError
+from vllm_patchkit.stack.model import Base, Probe
+from vllm_patchkit.toml import parse_toml
+
+FORMAT = 1
+NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
+# One label becomes part of a local version label; PEP 440 allows these segments.
+LABEL = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metadata:
+    """The content of one ``stack.toml``."""
+
+    name: str
+    label: str
+    version: int
+    summary: str
+    license: str
+    subsystems: tuple[str, ...]
+    patch_count: int | None
+    base: Base
+    probes: tuple[Probe, ...]
+
+
+def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
+    """Return what ``stack.toml`` says.
+
+    :raises StackError: a key is missing, unknown, or of the wrong type; names the key.
+    """
+    document = _Table(parse_toml(data, source), source)
+    if document.take("format", int) != FORMAT:
+        raise StackError(
+            f"{source}: format {document.values['format']} is not known (expected {FORMAT})",
+            hint="a newer vllm-patchkit may have written it",
+        )
+    stack = document.table("stack")
+    base = document.table("base")
+    probes = document.take("probe", list, [])
+    metadata = Metadata(
+        name=stack.match("name", NAME),
+        label=stack.match("label", LABEL),
+        version=stack.take("version", int),
+        summary=stack.take("summary", str),
+        license=stack.take("license", str),
+        subsystems=stack.strings("subsystems"),
+        patch_count=stack.take("patch-count", int) if "patch-count" in stack.values else None,
+        base=_parse_base(base),
+        probes=tuple(_parse_probe(entry, n, source) for n, entry in enumerate(probes, 1)),
+    )
+    if metadata.version < 1:
+        raise StackError(f"{source}: [stack] version is {metadata.version}; it counts from 1")
+    for table in (document, stack, base):
+        table.require_all_read()
+    return metadata
+
+
+def _parse_base(table: _Table) -> Base:
+    root = table.take("root", str)
+    if root.startswith("/") or ".." in root.split("/") or "\\" in root:
+        raise StackError(f"{table.place('root')} is {root!r}; it is a folder inside the wheel")
+    return Base(
+        distribution=table.match("distribution", re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")),
+        version=table.take("version", str),
+        root=root.strip("/"),
+        aliases=table.strings("aliases", ()),
+    )
+
+
+def _parse_probe(entry: object, number: int, source: str) -> Probe:
+    if not isinstance(entry, dict):
+        raise StackError(f"{source}: [[probe]] {number} is not a table")
+    table = _Table(entry, source, f"[[probe]] {number}")
+    probe = Probe(
+        patch=table.take("patch", str),
+        imports=table.strings("imports", ()),
+        expression=table.take("expression", str),
+    )
+    table.require_all_read()
+    return probe
+
+
+class _Table:
+    """One table of the document; remembers which keys were read, so that typing errors show."""
+
+    def __init__(self, values: Mapping[str, Any], source: str, name: str = "") -> None:
+        self.values = values
+        self.source = source
+        self.name = name
+        self.read: set[str] = set()
+
+    def place(self, key: str) -> str:
+        return f"{self.source}: {self.name + ' ' if self.name else ''}{key}"
+
+    def take(self, key: str, kind: type[Value], default: Value | None = None) -> Value:
+        self.read.add(key)
+        value = self.values.get(key, default)
+        if value is None:
+            raise StackError(f"{self.place(key)} is missing")
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise StackError(f"{self.place(key)} is {value!r}; expected {kind.__name__}")
+        return value
+
+    def strings(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        values = self.take(key, list, None if default is None else list(default))
+        if not all(isinstance(value, str) for value in values):
+            raise StackError(f"{self.place(key)} is {values!r}; expected a list of strings")
+        return tuple(values)
+
+    def match(self, key: str, pattern: re.Pattern[str]) -> str:
+        value = self.take(key, str)
+        if not pattern.fullmatch(value):
+            raise StackError(f"{self.place(key)} is {value!r}; expected {pattern.pattern}")
+        return value
+
+    def table(self, key: str) -> _Table:
+        return _Table(self.take(key, dict), self.source, f"[{key}]")
+
+    def require_all_read(self) -> None:
+        unknown = sorted(set(self.values) - self.read)
+        if unknown:
+            raise StackError(f"{self.place(unknown[0])} is not a key of this table")

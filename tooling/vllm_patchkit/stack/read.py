@@ -1,0 +1,151 @@
+"""Stacks from disk: the only I/O of this package folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vllm_patchkit.diff.parse import parse_diff
+from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.stack.lock import parse_lock
+from vllm_patchkit.stack.message import parse_message
+from vllm_patchkit.stack.metadata import parse_metadata
+from vllm_patchkit.stack.model import Lock, Patch, Stack
+from vllm_patchkit.stack.series import SUFFIX, parse_series, patch_number
+
+METADATA = "stack.toml"
+SERIES = "series"
+LOCK = "lock.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackFiles:
+    """The files of a stack folder as bytes: ``patches`` holds every ``*.patch``, by name."""
+
+    folder: str
+    metadata: bytes
+    series: bytes
+    patches: dict[str, bytes]
+
+
+def read_stack(path: Path) -> Stack:
+    """Return the stack in the folder ``path``.
+
+    :raises StackError: a file is missing, unreadable or malformed.
+    :raises PatchFormatError: a patch is malformed; names file and line.
+    """
+    return make_stack(read_files(path))
+
+
+def read_files(path: Path) -> StackFiles:
+    """Return the files of the stack folder ``path``, unparsed."""
+    return StackFiles(
+        folder=str(path),
+        metadata=_read(path / METADATA),
+        series=_read(path / SERIES),
+        patches={file.name: _read(file) for file in sorted(path.glob(f"*{SUFFIX}"))},
+    )
+
+
+def make_stack(files: StackFiles) -> Stack:
+    """Return the stack that ``files`` hold."""
+    metadata = parse_metadata(files.metadata, f"{files.folder}/{METADATA}")
+    names = parse_series(files.series, f"{files.folder}/{SERIES}")
+    missing = [name for name in names if name not in files.patches]
+    if missing:
+        raise StackError(f"{files.folder}/{SERIES} names {missing[0]}, which does not exist")
+    return Stack(
+        name=metadata.name,
+        label=metadata.label,
+        version=metadata.version,
+        summary=metadata.summary,
+        license=metadata.license,
+        subsystems=metadata.subsystems,
+        patch_count=metadata.patch_count,
+        base=metadata.base,
+        patches=tuple(make_patch(name, files.patches[name]) for name in names),
+        probes=metadata.probes,
+        metadata=files.metadata,
+    )
+
+
+def make_patch(name: str, data: bytes) -> Patch:
+    """Return the patch that the file ``name`` with content ``data`` is.
+
+    :raises PatchFormatError: the diff is malformed.
+    """
+    return Patch(
+        name=name,
+        number=patch_number(name),
+        message=parse_message(data),
+        files=parse_diff(data, source=name),
+        data=data,
+    )
+
+
+def read_lock(path: Path) -> Lock:
+    """Return the lock of the stack folder ``path`` (or in the file ``path``).
+
+    :raises StackError: there is none, or it is malformed.
+    """
+    file = path / LOCK if path.is_dir() else path
+    if not file.exists():
+        raise StackError(
+            f"{file} does not exist", hint=f"write it with: vllm-patchkit lock {path.name}"
+        )
+    return parse_lock(_read(file), str(file))
+
+
+def find_stack(name_or_path: str | Path | None = None, *, start: Path | None = None) -> Path:
+    """Return the folder of a stack.
+
+    Looked at in this order: the path itself; ``patches/<name>`` in ``start`` (the current
+    folder by default) and its parents; the stacks that come with this package. Without a name,
+    the one stack that the nearest of these places holds.
+
+    :raises UsageError: there is no such stack, or several and no name; lists them.
+    """
+    if name_or_path is not None and (Path(name_or_path) / METADATA).is_file():
+        return Path(name_or_path)
+    places = _stack_places(start or Path.cwd())
+    if name_or_path is None:
+        return _find_only_stack(places)
+    for place in places:
+        if (place / name_or_path / METADATA).is_file():
+            return place / name_or_path
+    found = sorted({stack.name for place in places for stack in _list_stacks(place)})
+    raise UsageError(
+        f"there is no stack {str(name_or_path)!r}",
+        hint=f"give a folder with a {METADATA}, or one of: {', '.join(found) or '(none found)'}",
+    )
+
+
+def _find_only_stack(places: list[Path]) -> Path:
+    for place in places:
+        stacks = _list_stacks(place)
+        if len(stacks) == 1:
+            return stacks[0]
+        if stacks:
+            names = ", ".join(stack.name for stack in stacks)
+            raise UsageError(f"{place} holds several stacks", hint=f"name one of: {names}")
+    raise UsageError("no stack was found", hint=f"give a folder with a {METADATA}")
+
+
+def _stack_places(start: Path) -> list[Path]:
+    """Return the folders that may hold stacks, nearest first."""
+    here = start.resolve()
+    places = [folder / "patches" for folder in (here, *here.parents)]
+    package = Path(__file__).resolve().parents[1]
+    # An editable install has no _stacks folder; its stacks are those of the checkout.
+    return [*places, package / "_stacks", package.parents[1] / "patches"]
+
+
+def _list_stacks(place: Path) -> list[Path]:
+    return sorted(file.parent for file in place.glob(f"*/{METADATA}"))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StackError(f"{path} cannot be read: {error.strerror}") from error
