@@ -1,0 +1,123 @@
+"""What a target keeps of the stack that was applied to it.
+
+A patched wheel and an environment patched in place hold the same files, in
+``<dist-info>/vllm_patchkit/<stack>/``: the stack itself, so that ``revert``, ``status`` and
+``wheel --check`` need no checkout, and ``applied.json``, which says how much of it is in force.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_patchkit import __version__
+from vllm_patchkit.digest import sha256_hex
+from vllm_patchkit.errors import StackError
+from vllm_patchkit.stack.lock import format_lock, stack_digest, version_label
+from vllm_patchkit.stack.model import Lock, LockedFile, Patch, Stack
+from vllm_patchkit.stack.read import LOCK, METADATA, SERIES, StackFiles
+
+FORMAT = 1
+APPLIED = "applied.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Applied:
+    """How much of which stack is in force.
+
+    :param patches: name and sha256 of each applied patch file, in series order.
+    :param files: every file that they changed, with its sha256 before and after all of them.
+    :param tool: the version of vllm-patchkit that applied them.
+    """
+
+    stack: str
+    version: int
+    label: str
+    digest: str
+    base: str
+    patches: tuple[tuple[str, str], ...]
+    files: tuple[LockedFile, ...]
+    tool: str
+
+
+def make_applied(
+    stack: Stack, lock: Lock, patches: Sequence[Patch], files: Sequence[LockedFile]
+) -> Applied:
+    """Return the record of applying ``patches`` (a prefix of the series) with net effect ``files``."""
+    return Applied(
+        stack=stack.name,
+        version=stack.version,
+        label=version_label(stack, lock),
+        digest=stack_digest(stack),
+        base=f"{stack.base.distribution} {stack.base.version}",
+        patches=tuple((patch.name, sha256_hex(patch.data)) for patch in patches),
+        files=tuple(files),
+        tool=__version__,
+    )
+
+
+def applied_files(
+    source: StackFiles, stack: Stack, lock: Lock, applied: Applied
+) -> dict[str, bytes]:
+    """Return the folder's files by name: the whole stack, and what of it is applied."""
+    return {
+        METADATA: source.metadata,
+        SERIES: source.series,
+        LOCK: format_lock(lock),
+        **{patch.name: patch.data for patch in stack.patches},
+        APPLIED: format_applied(applied),
+    }
+
+
+def format_applied(applied: Applied) -> bytes:
+    """Return the text of ``applied.json``: deterministic, one value a line."""
+    document = {
+        "format": FORMAT,
+        "stack": applied.stack,
+        "version": applied.version,
+        "label": applied.label,
+        "digest": applied.digest,
+        "base": applied.base,
+        "patches": [{"name": name, "sha256": digest} for name, digest in applied.patches],
+        "files": [
+            {"path": file.path, "before": file.before, "after": file.after}
+            for file in applied.files
+        ],
+        "tool": applied.tool,
+    }
+    return json.dumps(document, indent=1).encode("ascii") + b"\n"
+
+
+def parse_applied(data: bytes, source: str = APPLIED) -> Applied:
+    """Return the record that ``data`` holds.
+
+    :raises StackError: not JSON, of another format, or a field is missing.
+    """
+    try:
+        document = json.loads(data)
+        if document["format"] != FORMAT:
+            raise StackError(
+                f"{source}: format {document['format']!r} is not known (expected {FORMAT})",
+                hint="use the vllm-patchkit that applied it",
+            )
+        return _parse_document(document)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise StackError(f"{source} is damaged: {type(error).__name__}: {error}") from None
+
+
+def _parse_document(document: Mapping[str, Any]) -> Applied:
+    return Applied(
+        stack=str(document["stack"]),
+        version=int(document["version"]),
+        label=str(document["label"]),
+        digest=str(document["digest"]),
+        base=str(document["base"]),
+        patches=tuple((str(row["name"]), str(row["sha256"])) for row in document["patches"]),
+        files=tuple(
+            LockedFile(path=str(row["path"]), before=row["before"], after=row["after"])
+            for row in document["files"]
+        ),
+        tool=str(document["tool"]),
+    )
