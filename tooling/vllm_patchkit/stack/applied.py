@@ -15,9 +15,9 @@ from typing import Any
 from vllm_patchkit import __version__
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError
+from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
 from vllm_patchkit.stack.lock import format_lock, stack_digest, version_label
 from vllm_patchkit.stack.model import Lock, LockedFile, Patch, Stack
-from vllm_patchkit.stack.read import LOCK, METADATA, SERIES, StackFiles
 
 FORMAT = 1
 APPLIED = "applied.json"
@@ -45,7 +45,7 @@ class Applied:
 def make_applied(
     stack: Stack, lock: Lock, patches: Sequence[Patch], files: Sequence[LockedFile]
 ) -> Applied:
-    """Return the record of applying ``patches`` (a prefix of the series) with net effect ``files``."""
+    """Return the record of applying ``patches`` (a prefix) with the net effect ``files``."""
     return Applied(
         stack=stack.name,
         version=stack.version,

@@ -15,6 +15,7 @@ FORMAT = 1
 NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 # One label becomes part of a local version label; PEP 440 allows these segments.
 LABEL = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*")
+DISTRIBUTION = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)?")
 Value = TypeVar("Value")
 
 
@@ -70,7 +71,8 @@ def _parse_base(table: _Table) -> Base:
     if root.startswith("/") or ".." in root.split("/") or "\\" in root:
         raise StackError(f"{table.place('root')} is {root!r}; it is a folder inside the wheel")
     return Base(
-        distribution=table.match("distribution", re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")),
+        # A stack for a plain folder (the code beside a model's weights) names no distribution.
+        distribution=table.match("distribution", DISTRIBUTION, ""),
         version=table.take("version", str),
         root=root.strip("/"),
         aliases=table.strings("aliases", ()),
@@ -117,8 +119,8 @@ class _Table:
             raise StackError(f"{self.place(key)} is {values!r}; expected a list of strings")
         return tuple(values)
 
-    def match(self, key: str, pattern: re.Pattern[str]) -> str:
-        value = self.take(key, str)
+    def match(self, key: str, pattern: re.Pattern[str], default: str | None = None) -> str:
+        value = self.take(key, str, default)
         if not pattern.fullmatch(value):
             raise StackError(f"{self.place(key)} is {value!r}; expected {pattern.pattern}")
         return value

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from vllm_patchkit.diff.parse import parse_diff
 from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
 from vllm_patchkit.stack.lock import parse_lock
-from vllm_patchkit.stack.message import parse_message
-from vllm_patchkit.stack.metadata import parse_metadata
-from vllm_patchkit.stack.model import Lock, Patch, Stack
-from vllm_patchkit.stack.series import SUFFIX, parse_series, patch_number
-
-METADATA = "stack.toml"
-SERIES = "series"
-LOCK = "lock.json"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StackFiles:
-    """The files of a stack folder as bytes: ``patches`` holds every ``*.patch``, by name."""
-
-    folder: str
-    metadata: bytes
-    series: bytes
-    patches: dict[str, bytes]
+from vllm_patchkit.stack.model import Lock, Stack
+from vllm_patchkit.stack.series import SUFFIX
 
 
 def read_stack(path: Path) -> Stack:
@@ -40,46 +23,10 @@ def read_stack(path: Path) -> Stack:
 def read_files(path: Path) -> StackFiles:
     """Return the files of the stack folder ``path``, unparsed."""
     return StackFiles(
-        folder=str(path),
+        place=str(path),
         metadata=_read(path / METADATA),
         series=_read(path / SERIES),
         patches={file.name: _read(file) for file in sorted(path.glob(f"*{SUFFIX}"))},
-    )
-
-
-def make_stack(files: StackFiles) -> Stack:
-    """Return the stack that ``files`` hold."""
-    metadata = parse_metadata(files.metadata, f"{files.folder}/{METADATA}")
-    names = parse_series(files.series, f"{files.folder}/{SERIES}")
-    missing = [name for name in names if name not in files.patches]
-    if missing:
-        raise StackError(f"{files.folder}/{SERIES} names {missing[0]}, which does not exist")
-    return Stack(
-        name=metadata.name,
-        label=metadata.label,
-        version=metadata.version,
-        summary=metadata.summary,
-        license=metadata.license,
-        subsystems=metadata.subsystems,
-        patch_count=metadata.patch_count,
-        base=metadata.base,
-        patches=tuple(make_patch(name, files.patches[name]) for name in names),
-        probes=metadata.probes,
-        metadata=files.metadata,
-    )
-
-
-def make_patch(name: str, data: bytes) -> Patch:
-    """Return the patch that the file ``name`` with content ``data`` is.
-
-    :raises PatchFormatError: the diff is malformed.
-    """
-    return Patch(
-        name=name,
-        number=patch_number(name),
-        message=parse_message(data),
-        files=parse_diff(data, source=name),
-        data=data,
     )
 
 

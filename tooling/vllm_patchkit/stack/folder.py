@@ -1,0 +1,62 @@
+"""The files of a stack folder, and the stack that they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vllm_patchkit.diff.parse import parse_diff
+from vllm_patchkit.errors import StackError
+from vllm_patchkit.stack.message import parse_message
+from vllm_patchkit.stack.metadata import parse_metadata
+from vllm_patchkit.stack.model import Patch, Stack
+from vllm_patchkit.stack.series import parse_series, patch_number
+
+METADATA = "stack.toml"
+SERIES = "series"
+LOCK = "lock.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackFiles:
+    """The files of a stack folder, unparsed. ``patches`` holds every ``*.patch``, by name."""
+
+    place: str
+    metadata: bytes
+    series: bytes
+    patches: dict[str, bytes]
+
+
+def make_stack(folder: StackFiles) -> Stack:
+    """Return the stack that ``folder`` holds."""
+    metadata = parse_metadata(folder.metadata, f"{folder.place}/{METADATA}")
+    names = parse_series(folder.series, f"{folder.place}/{SERIES}")
+    missing = [name for name in names if name not in folder.patches]
+    if missing:
+        raise StackError(f"{folder.place}/{SERIES} names {missing[0]}, which does not exist")
+    return Stack(
+        name=metadata.name,
+        label=metadata.label,
+        version=metadata.version,
+        summary=metadata.summary,
+        license=metadata.license,
+        subsystems=metadata.subsystems,
+        patch_count=metadata.patch_count,
+        base=metadata.base,
+        patches=tuple(make_patch(name, folder.patches[name]) for name in names),
+        probes=metadata.probes,
+        metadata=folder.metadata,
+    )
+
+
+def make_patch(name: str, data: bytes) -> Patch:
+    """Return the patch that the file ``name`` with content ``data`` is.
+
+    :raises PatchFormatError: the diff is malformed.
+    """
+    return Patch(
+        name=name,
+        number=patch_number(name),
+        message=parse_message(data),
+        files=parse_diff(data, source=name),
+        data=data,
+    )
