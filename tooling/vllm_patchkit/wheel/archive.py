@@ -83,10 +83,9 @@ class Archive:
             raise WheelError(
                 f"{self.path.name}: {name!r} is too large to read: {member.size} bytes"
             )
-        data = self.pread(member.data_offset, member.compressed_size)
-        if member.method != STORED:
-            data = _inflate(data, member.size)
-        if len(data) != member.size or zlib.crc32(data) != member.crc:
+        raw = self.pread(member.data_offset, member.compressed_size)
+        data = raw if member.method == STORED else _inflate(raw, member.size)
+        if data is None or len(data) != member.size or zlib.crc32(data) != member.crc:
             flaw = Flaw(FlawKind.CONTENT, f"{name!r} does not unpack to what its header says")
             require_no_flaws(self.path.name, [flaw])
         assert data is not None
@@ -101,6 +100,16 @@ class Archive:
                 break
             data += more
         return data
+
+    def readinto(self, offset: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` with the bytes at ``offset``; return how many there were."""
+        filled = 0
+        while filled < len(buffer):
+            count = os.preadv(self._file.fileno(), [buffer[filled:]], offset + filled)
+            if not count:
+                break
+            filled += count
+        return filled
 
     def _read_members(self) -> list[Member]:
         end = self._read_end_record()
