@@ -33,19 +33,8 @@ def make_stack(folder: StackFiles) -> Stack:
     missing = [name for name in names if name not in folder.patches]
     if missing:
         raise StackError(f"{folder.place}/{SERIES} names {missing[0]}, which does not exist")
-    return Stack(
-        name=metadata.name,
-        label=metadata.label,
-        version=metadata.version,
-        summary=metadata.summary,
-        license=metadata.license,
-        subsystems=metadata.subsystems,
-        patch_count=metadata.patch_count,
-        base=metadata.base,
-        patches=tuple(make_patch(name, folder.patches[name]) for name in names),
-        probes=metadata.probes,
-        metadata=folder.metadata,
-    )
+    patches = tuple(make_patch(name, folder.patches[name]) for name in names)
+    return metadata.make_stack(patches, folder.metadata)
 
 
 def make_patch(name: str, data: bytes) -> Patch:

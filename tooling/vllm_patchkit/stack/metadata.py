@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from vllm_patchkit.errors import StackError
-from vllm_patchkit.stack.model import Base, Probe
+from vllm_patchkit.stack.model import Base, Patch, Probe, Stack
 from vllm_patchkit.toml import parse_toml
 
 FORMAT = 1
@@ -32,6 +32,22 @@ class Metadata:
     patch_count: int | None
     base: Base
     probes: tuple[Probe, ...]
+
+    def make_stack(self, patches: tuple[Patch, ...], metadata: bytes) -> Stack:
+        """Return the stack of ``patches``; ``metadata`` are the bytes that this was read from."""
+        return Stack(
+            name=self.name,
+            label=self.label,
+            version=self.version,
+            summary=self.summary,
+            license=self.license,
+            subsystems=self.subsystems,
+            patch_count=self.patch_count,
+            base=self.base,
+            patches=patches,
+            probes=self.probes,
+            metadata=metadata,
+        )
 
 
 def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
