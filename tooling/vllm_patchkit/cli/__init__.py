@@ -29,6 +29,20 @@ COMMANDS: dict[str, Command] = {
     "lint": Command("lint", "check a stack and report every finding"),
     "lock": Command("lock", "write the lock of a stack"),
     "wheel": Command("wheel", "build or check a patched wheel"),
+    "import": Command("import_", "turn patches of any layout into a locked stack"),
+    "edit": Command("edit", "open a stack as a git work tree, one commit a patch"),
+    "refresh": Command("refresh", "write a work tree's commits back as patches"),
+    "new": Command("new", "start a patch from changes made in an environment or a tree"),
+    "undo": Command("undo", "take back the last operation on a stack"),
+    "diff": Command("diff", "show the net change of a stack"),
+    "range-diff": Command("range_diff", "compare two versions of a stack"),
+    "rebase": Command("rebase", "carry a stack over to another release"),
+    "matrix": Command("matrix", "say which patches overlap, commute, or can be dropped"),
+    "bisect": Command("bisect", "find the patch that breaks a command"),
+    "export": Command("export", "write patches for upstream: mailbox, bundle or branch"),
+    "doctor": Command("doctor", "explain an environment and how to mend it"),
+    "release": Command("release", "write everything that a release publishes"),
+    "verify-release": Command("verify_release", "check a release folder"),
 }
 
 

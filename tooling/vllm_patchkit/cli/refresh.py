@@ -1,0 +1,82 @@
+"""Write the commits of a stack's work tree back as patches, and lock the stack.
+
+A patch that did not change keeps every byte of its file. Without a work tree, the patches are
+exported again from the patch files; --check only says which of them would change.
+
+examples:
+  vllm-patchkit refresh                 (inside the work tree, or for the only stack)
+  vllm-patchkit refresh emu3_5
+  vllm-patchkit refresh emu3_5 --check  (for CI: 1 if a file is not as git would write it)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.publish import Published
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``refresh``."""
+    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; say which patches would change"
+    )
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Refresh from the work tree, or from the patches themselves."""
+    from vllm_patchkit.fork.edit import refresh_folder, refresh_session
+    from vllm_patchkit.fork.worktree import find_session, find_session_around
+    from vllm_patchkit.stack.read import find_stack
+
+    session = find_session_around(Path.cwd()) if args.stack is None else None
+    folder = session.folder if session else find_stack(args.stack)
+    session = session or find_session(folder)
+    if args.check:
+        return _check(folder, console)
+    if session is not None:
+        result = refresh_session(session, console)
+    else:
+        refreshed = refresh_folder(folder, console, check=False)
+        assert not isinstance(refreshed, tuple)
+        result = refreshed
+    if args.json:
+        console.result(json.dumps(result.to_json(), indent=1))
+    else:
+        print_published(result, console)
+    return ExitCode.OK
+
+
+def _check(folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.edit import refresh_folder
+
+    names = refresh_folder(folder, console, check=True)
+    assert isinstance(names, tuple)
+    for name in names:
+        console.result(f"{name} is not as git format-patch would write it")
+    return ExitCode.FAILED if names else ExitCode.OK
+
+
+def print_published(result: Published, console: Console) -> None:
+    """Print what an operation changed in a stack folder."""
+    for source, name in result.renamed:
+        console.result(f"renamed  {source} -> {name}")
+    for verb, names in (
+        ("added", result.added),
+        ("changed", result.changed),
+        ("dropped", result.dropped),
+    ):
+        for name in names:
+            console.result(f"{verb:8} {name}")
+    for fault in result.faults:
+        console.note(console.style("does not compile: ", "yellow", console.err) + fault)
+    console.result(f"{result.folder}: {result.patches} patches, {result.unchanged} unchanged")

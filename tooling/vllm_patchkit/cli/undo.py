@@ -1,0 +1,50 @@
+"""Take back the last operation on a stack: import, refresh, new, rebase.
+
+The stack folder becomes what it was before that operation; run it again to go further back.
+
+example:
+  vllm-patchkit undo emu3_5 --list
+  vllm-patchkit undo emu3_5
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.terminal import Console
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``undo``."""
+    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    parser.add_argument("--list", action="store_true", help="list what could be taken back")
+    parser.add_argument(
+        "--force", action="store_true", help="even if the folder was edited by hand since"
+    )
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Undo, or list the operations."""
+    from vllm_patchkit.fork.edit import list_history, undo
+
+    folder = _find_folder(args.stack)
+    if args.list:
+        for operation in list_history(folder):
+            console.result(f"{operation.commit[:12]} {operation.title}")
+        return ExitCode.OK
+    console.result(f"undone: {undo(folder, force=args.force)}")
+    return ExitCode.OK
+
+
+def _find_folder(name: str | None) -> Path:
+    """Return a stack's folder, also where undo has to bring the folder itself back."""
+    from vllm_patchkit.stack.read import find_stack
+
+    try:
+        return find_stack(name)
+    except UsageError:
+        if name is None or "/" not in name:
+            raise
+        return Path(name)

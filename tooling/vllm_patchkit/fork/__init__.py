@@ -1,0 +1,1 @@
+"""Keeping a fork alive: import, edit, refresh, rebase."""

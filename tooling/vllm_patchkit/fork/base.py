@@ -1,0 +1,274 @@
+"""Upstream releases as commits of the private store."""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+import re
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from vllm_patchkit.cache import cache_dir
+from vllm_patchkit.diff.paths import path_fault
+from vllm_patchkit.errors import CommandFailed, HostError, UsageError, WheelError
+from vllm_patchkit.fork.git import Person, Repository
+from vllm_patchkit.fork.store import Change, File, import_commits
+from vllm_patchkit.process import run
+from vllm_patchkit.terminal import Console
+
+COMPILED = (".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".cubin", ".fatbin", ".pyc")
+MAX_FILE_BYTES = 16 << 20
+EXECUTABLE = 0o111
+# Wheels for another machine serve as well: only their Python files are read.
+PLATFORMS = (
+    "any",
+    "manylinux1_x86_64",
+    "manylinux2014_x86_64",
+    "manylinux_2_28_x86_64",
+    "manylinux_2_31_x86_64",
+    "manylinux_2_35_x86_64",
+)
+PYTHONS = ("3.12", "3.11", "3.10", "3.13")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseSpec:
+    """Which release is meant: from the registry, from a wheel file, or from a git checkout.
+
+    :param revision: with ``checkout``, the tag or commit.
+    """
+
+    distribution: str
+    version: str
+    wheel: Path | None = None
+    checkout: Path | None = None
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseTree:
+    """A release in the store.
+
+    :param root: the one package that it ships, ``""`` if there are several.
+    :param date: when it was built, as git writes dates.
+    """
+
+    spec: BaseSpec
+    commit: str
+    root: str
+    date: str
+
+
+def parse_base(
+    text: str, *, distribution: str | None = None, checkout: Path | None = None
+) -> BaseSpec:
+    """Return the release that ``vllm==0.11.0``, ``0.11.0`` or ``./x.whl`` names.
+
+    :param distribution: what a bare version is a version of.
+    :param checkout: a git repository in which ``text`` is a tag or commit.
+    """
+    if checkout is not None:
+        version = _version_of(text) or text
+        return BaseSpec(
+            distribution=distribution or "vllm",
+            version=version,
+            checkout=checkout,
+            revision=text,
+        )
+    if text.endswith(".whl"):
+        return _parse_wheel_path(Path(text))
+    name, separator, version = text.partition("==")
+    if not separator:
+        name, version = distribution or "", text
+    if not name or not _version_of(version):
+        raise UsageError(
+            f"{text!r} does not name a release",
+            hint="write DISTRIBUTION==VERSION (vllm==0.11.0), or the path of a wheel",
+        )
+    return BaseSpec(distribution=canonicalize_name(name.strip()), version=version.strip())
+
+
+def _version_of(text: str) -> str | None:
+    try:
+        return str(Version(text.strip()))
+    except InvalidVersion:
+        return None
+
+
+def _parse_wheel_path(path: Path) -> BaseSpec:
+    if not path.is_file():
+        raise UsageError(f"there is no wheel at {path}")
+    try:
+        name, version, _, _ = parse_wheel_filename(path.name)
+    except InvalidWheelFilename as error:
+        raise UsageError(f"{path}: {error}") from None
+    return BaseSpec(distribution=name, version=str(version), wheel=path)
+
+
+def load_base(store: Repository, spec: BaseSpec, console: Console) -> BaseTree:
+    """Return a release's tree in the store, fetched first if it is not there.
+
+    Shared objects and bytecode are left out: no patch can touch them, and they are 95 % of a
+    wheel.
+    """
+    if spec.checkout is not None:
+        return _load_checkout(store, spec)
+    ref = _ref_of(spec)
+    commit = store.resolve(f"{ref}^{{commit}}")
+    if commit is None:
+        wheel = spec.wheel or fetch_wheel(spec, console)
+        console.note(f"read {wheel.name} into the store")
+        commit = _import_wheel(store, spec, wheel)
+        store.run("update-ref", ref, commit)
+    return _describe(store, spec, commit)
+
+
+def _ref_of(spec: BaseSpec) -> str:
+    source = "registry"
+    if spec.wheel is not None:
+        source = hashlib.sha256(_read_record(spec.wheel)).hexdigest()[:16]
+    version = re.sub(r"[^0-9A-Za-z.+]", "-", spec.version)
+    return f"refs/bases/{spec.distribution}/{version}/{source}"
+
+
+def _describe(store: Repository, spec: BaseSpec, commit: str) -> BaseTree:
+    date, _, message = store.text("show", "-s", "--date=raw", "--format=%ad%n%B", commit).partition(
+        "\n"
+    )
+    root = re.search(r"^Root: ?(.*)$", message, re.M)
+    return BaseTree(spec=spec, commit=commit, root=root[1] if root else "", date=date)
+
+
+def fetch_wheel(spec: BaseSpec, console: Console) -> Path:
+    """Return the path of a release's wheel in the cache; pinned ones are checked by sha256.
+
+    :raises HostError: pip finds no wheel, or cannot reach the registry.
+    """
+    from vllm_patchkit.wheel.inputs import fetch_input, read_inputs
+
+    name = f"{spec.distribution}-{spec.version}"
+    if name in read_inputs():
+        return fetch_input(name, console)
+    folder = cache_dir() / "inputs"
+    folder.mkdir(exist_ok=True)
+    stem = f"{spec.distribution.replace('-', '_')}-{spec.version}-"
+    kept = sorted(path for path in folder.glob("*.whl") if path.name.lower().startswith(stem))
+    return kept[0] if kept else _download(spec, folder, console)
+
+
+def _download(spec: BaseSpec, folder: Path, console: Console) -> Path:
+    argv: list[str | Path] = [sys.executable, "-m", "pip", "download", "--no-input", "--no-deps"]
+    argv += ["--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--no-cache-dir"]
+    console.note(f"fetch the wheel of {spec} with pip")
+    reasons = []
+    for python in ("", *PYTHONS):
+        foreign = [f"--python-version={python}", *(f"--platform={name}" for name in PLATFORMS)]
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as name:
+            words = [*argv, *(foreign if python else []), "--dest", name]
+            try:
+                run([*words, f"{spec.distribution}=={spec.version}"])
+            except CommandFailed as failure:
+                reasons.append(failure.stderr_tail.strip().splitlines()[-1:])
+                continue
+            (wheel,) = Path(name).glob("*.whl")
+            return wheel.rename(folder / wheel.name)
+    raise HostError(
+        f"pip cannot download a wheel of {spec}: {''.join(reasons[0])}",
+        hint="check the version and pip's index settings, or give the path of a wheel",
+    )
+
+
+def _read_record(wheel: Path) -> bytes:
+    with _open_wheel(wheel) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
+        if len(names) != 1:
+            raise WheelError(f"{wheel}: expected one dist-info/RECORD, found {len(names)}")
+        return archive.read(names[0])
+
+
+def _open_wheel(wheel: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(wheel)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise WheelError(f"{wheel} is not a wheel: {error}") from None
+
+
+def _import_wheel(store: Repository, spec: BaseSpec, wheel: Path) -> str:
+    with _open_wheel(wheel) as archive:
+        members = list(_source_members(archive, wheel))
+        files = {info.filename: File(archive.read(info), _mode_of(info)) for info in members}
+        built = max((info.date_time for info in members), default=(1980, 1, 1, 0, 0, 0))
+    date = f"{calendar.timegm((*built, 0, 0, 0))} +0000"
+    root = _find_root(files)
+    change = Change(
+        author=Person("upstream", "upstream@localhost.invalid", date),
+        message=f"{spec}\n\nWheel: {wheel.name}\nRoot: {root}\n",
+        files=files,
+    )
+    (commit,) = import_commits(store, None, [change])
+    return commit
+
+
+def _source_members(archive: zipfile.ZipFile, wheel: Path) -> Iterator[zipfile.ZipInfo]:
+    for info in archive.infolist():
+        name = info.filename
+        top = name.split("/", 1)[0]
+        if info.is_dir() or name.endswith(COMPILED) or info.file_size > MAX_FILE_BYTES:
+            continue
+        if top.endswith((".dist-info", ".data")) or top.endswith(".libs"):
+            continue
+        fault = path_fault(name)
+        if fault:
+            raise WheelError(f"{wheel.name}: the member {name!r} is refused: {fault}")
+        yield info
+
+
+def _mode_of(info: zipfile.ZipInfo) -> str:
+    return "100755" if info.external_attr >> 16 & EXECUTABLE else "100644"
+
+
+def _find_root(files: dict[str, File]) -> str:
+    tops = Counter(PurePosixPath(path).parts[0] for path in files if "/" in path)
+    loose = any("/" not in path for path in files)
+    return next(iter(tops)) if len(tops) == 1 and not loose else ""
+
+
+def _load_checkout(store: Repository, spec: BaseSpec) -> BaseTree:
+    """Take a tag's tree out of somebody's repository, reading only."""
+    assert spec.checkout is not None
+    assert spec.revision is not None
+    root = spec.distribution.replace("-", "_")
+    try:
+        store.run(
+            "fetch", "--quiet", "--no-tags", "--depth=1", "--update-shallow",
+            spec.checkout.resolve().as_uri(), f"+{spec.revision}:refs/patchkit/fetched",
+        )  # fmt: skip
+    except CommandFailed as failure:
+        raise UsageError(
+            f"{spec.checkout}: cannot take {spec.revision} from this repository",
+            hint=failure.stderr_tail.strip(),
+        ) from None
+    fetched = "refs/patchkit/fetched^{commit}"
+    subtree = store.resolve(f"{fetched}:{root}")
+    if subtree is None:
+        raise UsageError(f"{spec.checkout}: {spec.revision} has no folder {root}/")
+    date = store.text("show", "-s", "--date=raw", "--format=%cd", fetched)
+    tree = store.run(
+        "mktree", "-z", input_bytes=f"040000 tree {subtree}\t{root}\0".encode()
+    ).decode().strip()  # fmt: skip
+    author = Person("upstream", "upstream@localhost.invalid", date)
+    commit = store.write_commit(tree, [], author, f"{spec}\n\nRoot: {root}\n")
+    version = re.sub(r"[^0-9A-Za-z.+]", "-", spec.version)
+    store.run("update-ref", f"refs/bases/{spec.distribution}/{version}/checkout", commit)
+    return BaseTree(spec=spec, commit=commit, root=root, date=date)

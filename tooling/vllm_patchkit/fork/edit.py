@@ -1,0 +1,200 @@
+"""Editing a stack: commits out of patches, and patches out of commits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.fork.base import BaseSpec, BaseTree, load_base
+from vllm_patchkit.fork.folder import read_folder, replace_folder
+from vllm_patchkit.fork.git import Repository, open_repository
+from vllm_patchkit.fork.history import Operation, forget_last, list_operations, previous_state
+from vllm_patchkit.fork.publish import (
+    Published,
+    base_reader,
+    compile_faults,
+    compose_stack,
+    publish,
+    require_stack_folder,
+)
+from vllm_patchkit.fork.series import Series, commit_patches, export_patches
+from vllm_patchkit.fork.store import open_store
+from vllm_patchkit.fork.worktree import (
+    BASE_REF,
+    START_REF,
+    Session,
+    create_work_tree,
+    default_work_tree,
+    find_session,
+    folder_state,
+    require_no_session,
+    require_settled,
+)
+from vllm_patchkit.stack.model import Stack
+from vllm_patchkit.stack.read import read_stack
+from vllm_patchkit.terminal import Console
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenStack:
+    """A stack folder read, with its base and its commits in the store."""
+
+    folder: Path
+    files: dict[str, bytes]
+    stack: Stack
+    base: BaseTree
+    series: Series
+
+
+def load_stack(store: Repository, folder: Path, console: Console) -> OpenStack:
+    """Return a stack with its base and commits.
+
+    :raises StackError: the folder is no stack, or a patch does not apply exactly.
+    """
+    files = require_stack_folder(folder)
+    stack = read_stack(folder)
+    base = load_base(store, base_spec_of(stack), console)
+    series = commit_patches(store, base.commit, stack.patches)
+    return OpenStack(folder=folder, files=files, stack=stack, base=base, series=series)
+
+
+def base_spec_of(stack: Stack) -> BaseSpec:
+    """Return the release that a stack names as its base."""
+    return BaseSpec(distribution=stack.base.distribution, version=stack.base.version)
+
+
+def open_edit(folder: Path, work_tree: Path | None, console: Console) -> Session:
+    """Open a work tree of the base with one commit a patch, and return its session.
+
+    :raises UsageError: the stack is open already, or the place is taken.
+    """
+    require_no_session(folder)
+    with open_store() as store:
+        opened = load_stack(store, folder, console)
+        session = Session(
+            work_tree=(work_tree or default_work_tree(folder)).absolute(),
+            folder=folder.resolve(),
+            kind="edit",
+            states=(folder_state(opened.files),),
+        )
+        create_work_tree(store, session, base=opened.base.commit, tip=opened.series.tip)
+    return session
+
+
+def close_edit(folder: Path, *, force: bool) -> Path:
+    """Delete the work tree of a stack and return where it was.
+
+    :raises UsageError: there is none.
+    :raises StackError: it holds work that was not refreshed, and not ``force``.
+    """
+    session = _require_edit(folder)
+    if not force:
+        with open_repository(session.git_dir, session.work_tree) as repository:
+            head = require_settled(repository)
+            if head != repository.resolve(START_REF):
+                raise StackError(
+                    f"{session.work_tree} has commits that are not in the stack",
+                    hint="refresh first, or close with --force to lose them",
+                )
+    session.remove()
+    return session.work_tree
+
+
+def _require_edit(folder: Path) -> Session:
+    session = find_session(folder)
+    if session is None:
+        raise UsageError(
+            f"{folder.name} is not open in a work tree", hint=f"vllm-patchkit edit {folder.name}"
+        )
+    if session.kind != "edit":
+        raise UsageError(
+            f"{folder.name} is being rebased in {session.work_tree}",
+            hint="finish with rebase --continue, --skip or --abort",
+        )
+    return session
+
+
+def refresh_session(session: Session, console: Console) -> Published:
+    """Write a work tree's commits back as the stack's patches.
+
+    :raises StackError: the work tree is not settled, its commits are no line of patches, or the
+        stack folder was changed by somebody else meanwhile.
+    """
+    folder = session.folder
+    files = require_stack_folder(folder)
+    if folder_state(files) not in session.states:
+        raise StackError(
+            f"{folder} was changed since the work tree was opened; a refresh would undo that",
+            hint="open a second work tree with edit --dir, and cherry-pick from this one",
+        )
+    with open_store() as store, open_repository(session.git_dir, session.work_tree) as repository:
+        head = require_settled(repository)
+        stack = read_stack(folder)
+        base = load_base(store, base_spec_of(stack), console)
+        if repository.resolve(f"{BASE_REF}^{{tree}}") != store.resolve(f"{base.commit}^{{tree}}"):
+            raise StackError(
+                f"{session.work_tree} is cut from another base than {base.spec}",
+                hint="close it and edit again",
+            )
+        patches = export_patches(repository, BASE_REF, head)
+        result = _publish_patches(store, folder, files, patches, base, title="refresh")
+        repository.run("update-ref", START_REF, head)
+    replace(session, states=(*session.states, folder_state(read_folder(folder)))).write()
+    return result
+
+
+def _publish_patches(
+    store: Repository,
+    folder: Path,
+    files: dict[str, bytes],
+    patches: dict[str, bytes],
+    base: BaseTree,
+    *,
+    title: str,
+) -> Published:
+    read = base_reader(store, base)
+    composed, stack = compose_stack(folder, files, patches, base, read)
+    faults = compile_faults(stack, read, skip=frozenset(files.values()))
+    return publish(store, folder, composed, title=title, faults=faults)
+
+
+def refresh_folder(folder: Path, console: Console, *, check: bool) -> tuple[str, ...] | Published:
+    """Export every patch again, and write them back; or only return the names that would change.
+
+    :raises StackError: a patch does not apply exactly.
+    """
+    with open_store() as store:
+        opened = load_stack(store, folder, console)
+        patches = export_patches(store, opened.base.commit, opened.series.tip)
+        if check:
+            own = {patch.name: patch.data for patch in opened.stack.patches}
+            names = sorted(patches.keys() | own.keys())
+            return tuple(name for name in names if patches.get(name) != own.get(name))
+        return _publish_patches(store, folder, opened.files, patches, opened.base, title="refresh")
+
+
+def append_patch(store: Repository, opened: OpenStack, commit: str, *, title: str) -> Published:
+    """Add one commit, made on the stack's tip, as the stack's last patch."""
+    patches = export_patches(store, opened.base.commit, commit)
+    return _publish_patches(store, opened.folder, opened.files, patches, opened.base, title=title)
+
+
+def undo(folder: Path, *, force: bool) -> str:
+    """Put a stack folder back to what it was before the last operation; return that one's title.
+
+    :param force: also where the folder was edited by hand since.
+    :raises UsageError: there is nothing to undo.
+    """
+    with open_store() as store:
+        current = read_folder(folder)
+        title, files = previous_state(store, folder, current, force=force)
+        replace_folder(folder, files)
+        forget_last(store, folder)
+    return title
+
+
+def list_history(folder: Path) -> list[Operation]:
+    """Return the operations on a stack that undo could take back, the last one first."""
+    with open_store() as store:
+        return list_operations(store, folder)[:-1]

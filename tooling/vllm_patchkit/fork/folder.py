@@ -1,0 +1,123 @@
+"""A stack folder on disk: read whole, replaced whole."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from vllm_patchkit.errors import HostError, StackError
+from vllm_patchkit.files import sync_folder
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+BASE_VERSION = re.compile(r"(?ms)(^\[base\][^\[]*?^version\s*=\s*)\"[^\"]*\"")
+PATCH_COUNT = re.compile(r"(?m)^(patch-count\s*=\s*)\d+")
+PROBE = re.compile(r"(?ms)^\[\[probe\]\].*?(?=^\[|\Z)")
+PROBE_PATCH = re.compile(r"(?m)^(patch\s*=\s*)\"([^\"]*)\"")
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """Return every file of a stack folder by its path in it; none where there is no folder."""
+    if not folder.is_dir():
+        return {}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make ``files`` the content of ``folder``; no files means that it ceases to exist.
+
+    The new content is written beside and exchanged in one system call, so a reader, or whoever
+    comes after a power cut, sees the old stack or the new one.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    holder = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        fresh = holder / folder.name
+        if files:
+            _write_files(fresh, files)
+            if folder.exists():
+                _exchange(fresh, folder)
+            else:
+                fresh.rename(folder)
+        elif folder.exists():
+            folder.rename(fresh)
+        sync_folder(folder.parent)
+    except PermissionError as error:
+        raise HostError(f"{folder} cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.mkdir()
+    folder.chmod(0o755)
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def _exchange(fresh: Path, folder: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2"):
+        words = (os.fsencode(fresh), os.fsencode(folder))
+        if not libc.renameat2(AT_FDCWD, words[0], AT_FDCWD, words[1], RENAME_EXCHANGE):
+            return
+    # A file system or C library without the exchange: two renames, the old folder kept until
+    # the second one is done.
+    old = fresh.with_name(f"{folder.name}.old")
+    folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+
+
+def edit_metadata(
+    metadata: bytes,
+    *,
+    base_version: str | None = None,
+    patch_count: int | None = None,
+    numbers: Mapping[str, str | None] | None = None,
+) -> bytes:
+    """Return ``stack.toml`` with these values changed and every other byte as it was.
+
+    :param patch_count: the new count, written only where the file has one.
+    :param numbers: old patch number -> new one, for the probes; the probe of a patch that is
+        gone (None) goes with it.
+    """
+    text = metadata.decode("utf-8")
+    if base_version is not None:
+        text, count = BASE_VERSION.subn(rf'\g<1>"{base_version}"', text)
+        if count != 1:
+            raise StackError("stack.toml: cannot find the version in [base] to change it")
+    if patch_count is not None:
+        text = PATCH_COUNT.sub(rf"\g<1>{patch_count}", text)
+    if numbers is not None:
+        text = PROBE.sub(lambda found: _renumber_probe(found[0], numbers), text)
+    return text.encode("utf-8")
+
+
+def _renumber_probe(text: str, numbers: Mapping[str, str | None]) -> str:
+    match = PROBE_PATCH.search(text)
+    if match is None or match[2] not in numbers:
+        return text
+    number = numbers[match[2]]
+    if number is None:
+        return ""
+    return PROBE_PATCH.sub(rf'\g<1>"{number}"', text, count=1)

@@ -1,0 +1,207 @@
+"""Putting new patches into a stack folder: checked, locked, remembered, exchanged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vllm_patchkit.errors import StackError
+from vllm_patchkit.fork.base import BaseTree
+from vllm_patchkit.fork.folder import edit_metadata, read_folder, replace_folder
+from vllm_patchkit.fork.git import Repository
+from vllm_patchkit.fork.history import record_operation
+from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
+from vllm_patchkit.stack.lock import add_known, format_lock, make_lock, parse_lock
+from vllm_patchkit.stack.model import Lock, Stack
+from vllm_patchkit.stack.series import SUFFIX, format_series
+
+Read = Callable[[str], "bytes | None"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """What an operation made of a stack folder, patch files by name.
+
+    :param faults: what does not byte-compile, one line each.
+    """
+
+    folder: Path
+    patches: int
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...]
+    dropped: tuple[str, ...]
+    faults: tuple[str, ...]
+
+    @property
+    def unchanged(self) -> int:
+        """How many patch files have the bytes that they had."""
+        return self.patches - len(self.added) - len(self.changed)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the value as JSON writes it."""
+        return {
+            "stack": str(self.folder),
+            "patches": self.patches,
+            "unchanged": self.unchanged,
+            "added": list(self.added),
+            "changed": list(self.changed),
+            "renamed": [list(pair) for pair in self.renamed],
+            "dropped": list(self.dropped),
+            "faults": list(self.faults),
+        }
+
+
+def base_reader(store: Repository, base: BaseTree) -> Read:
+    """Return a function that gives a file's bytes in a base release, or None."""
+    entries = store.list_tree(base.commit)
+
+    def read(path: str) -> bytes | None:
+        entry = entries.get(path)
+        return None if entry is None else store.read_blob(entry.blob)
+
+    return read
+
+
+def compose_stack(
+    folder: Path,
+    old: Mapping[str, bytes],
+    patches: Mapping[str, bytes],
+    base: BaseTree,
+    read_base: Read,
+) -> tuple[dict[str, bytes], Stack]:
+    """Return the files of the stack with ``patches`` in place of its old ones, locked on ``base``.
+
+    :param old: the folder as it is; ``stack.toml`` and files of no patch are carried over.
+    :raises HunkMismatch: the patches do not apply exactly, which an export never causes.
+    """
+    metadata = edit_metadata(
+        old[METADATA],
+        base_version=base.spec.version,
+        patch_count=len(patches),
+        numbers=_match_numbers(old, patches),
+    )
+    series = format_series(patches)
+    stack = make_stack(
+        StackFiles(place=str(folder), metadata=metadata, series=series, patches=dict(patches))
+    )
+    previous = parse_lock(old[LOCK], str(folder / LOCK)) if LOCK in old else None
+    lock = make_lock(stack, read_base, previous=_for_base(previous, stack))
+    files = {name: data for name, data in old.items() if "/" in name or not name.endswith(SUFFIX)}
+    files |= {METADATA: metadata, SERIES: series, **patches, LOCK: format_lock(lock)}
+    return files, stack
+
+
+def _for_base(previous: Lock | None, stack: Stack) -> Lock | None:
+    """Return the lock so far without the release that has now become the base."""
+    if previous is None:
+        return None
+    known = {name: files for name, files in previous.known.items() if name != stack.base.version}
+    return replace(previous, known=known)
+
+
+def lock_former_base(files: dict[str, bytes], release: str, read: Read) -> dict[str, bytes]:
+    """Return the stack's files with the former base's hashes in the lock."""
+    lock = add_known(parse_lock(files[LOCK]), release, read)
+    return {**files, LOCK: format_lock(lock)}
+
+
+def _match_numbers(old: Mapping[str, bytes], patches: Mapping[str, bytes]) -> dict[str, str | None]:
+    """Return old patch number -> new number, matched by the subject part of the name."""
+    new = {name[4:]: name[:4] for name in patches}
+    names = [name for name in old if "/" not in name and name.endswith(SUFFIX)]
+    return {name[:4]: new.get(name[4:]) for name in names}
+
+
+def publish(
+    store: Repository,
+    folder: Path,
+    files: Mapping[str, bytes],
+    *,
+    title: str,
+    faults: tuple[str, ...] = (),
+) -> Published:
+    """Replace the stack folder by ``files``, remember the operation, and say what changed."""
+    before = read_folder(folder)
+    result = _compare(folder, before, files, faults)
+    if dict(files) != before:
+        record_operation(
+            store, folder, before=before, after=files, title=title, now_s=int(time.time())
+        )
+        replace_folder(folder, files)
+    return result
+
+
+def _compare(
+    folder: Path, before: Mapping[str, bytes], after: Mapping[str, bytes], faults: tuple[str, ...]
+) -> Published:
+    old = {name: data for name, data in before.items() if name.endswith(SUFFIX)}
+    new = {name: data for name, data in after.items() if name.endswith(SUFFIX)}
+    sources = _match_sources(old, new)
+    return Published(
+        folder=folder,
+        patches=len(new),
+        added=tuple(name for name in new if name not in sources),
+        changed=tuple(name for name, source in sources.items() if old[source] != new[name]),
+        renamed=tuple((source, name) for name, source in sources.items() if source != name),
+        dropped=tuple(name for name in old if name not in set(sources.values())),
+        faults=faults,
+    )
+
+
+def _match_sources(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> dict[str, str]:
+    """Return new name -> old name of the same patch: same name, else same bytes or subject."""
+    gone = [name for name in old if name not in new]
+    by_data = {old[name]: name for name in gone}
+    by_subject = {name[4:]: name for name in gone}
+    sources: dict[str, str] = {}
+    for name, data in new.items():
+        source = name if name in old else by_data.get(data) or by_subject.get(name[4:])
+        if source is not None and source not in sources.values():
+            sources[name] = source
+    return sources
+
+
+def compile_faults(stack: Stack, read_base: Read, *, skip: frozenset[bytes]) -> tuple[str, ...]:
+    """Return one line for each Python file that some patch leaves uncompilable.
+
+    :param skip: patch files (as bytes) that need no check, because they were checked before.
+    """
+    from vllm_patchkit.stack.apply import step_patches
+
+    faults = []
+    for step in step_patches(stack.patches, read_base):
+        if step.patch.data in skip:
+            continue
+        for path, data in sorted(step.after.items()):
+            if data is not None and path.endswith(".py"):
+                fault = _compile_fault(path, data)
+                faults += [f"{step.patch.name} leaves {fault}"] if fault else []
+    return tuple(faults)
+
+
+def _compile_fault(path: str, data: bytes) -> str | None:
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(data, path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return f"{path}:{error.lineno}: {error.msg}"
+    except ValueError as error:
+        return f"{path}: {error}"
+    return None
+
+
+def require_stack_folder(folder: Path) -> dict[str, bytes]:
+    """Return the folder's files.
+
+    :raises StackError: it is not the folder of a stack.
+    """
+    files = read_folder(folder)
+    if METADATA not in files:
+        raise StackError(f"{folder} has no {METADATA}: it is not a stack")
+    return files

@@ -1,0 +1,207 @@
+"""A stack as commits on its base, and commits as the patch files of a stack."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vllm_patchkit.diff.apply import apply_diff
+from vllm_patchkit.diff.model import FileDiff
+from vllm_patchkit.errors import HunkMismatch, StackError
+from vllm_patchkit.fork.git import Entry, Person, Repository, parse_mail_date
+from vllm_patchkit.fork.store import Change, File, import_commits
+from vllm_patchkit.stack.message import split_headers
+from vllm_patchkit.stack.model import Message, Patch
+
+FORMAT_PATCH = (
+    "format-patch",
+    "--zero-commit",
+    "--full-index",
+    "--keep-subject",
+    "--no-stat",
+    "--no-signature",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-add-header",
+    "--no-to",
+    "--no-cc",
+    "--no-thread",
+    "--no-attach",
+    "--no-cover-letter",
+    "--no-notes",
+    "--no-color",
+    "--no-relative",
+    "--no-base",
+    "--binary",
+    "--find-renames=50%",
+    "--diff-algorithm=myers",
+    "--indent-heuristic",
+    "--unified=3",
+    "--inter-hunk-context=0",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+    "--encode-email-headers",
+    "--filename-max-length=64",
+    "--suffix=.patch",
+    "--quiet",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """A stack's commits in the store.
+
+    :param base: the commit that the first patch is applied to.
+    :param commits: one a patch, in series order.
+    """
+
+    base: str
+    commits: tuple[str, ...]
+
+    @property
+    def tip(self) -> str:
+        """The commit with every patch applied."""
+        return self.commits[-1] if self.commits else self.base
+
+    def parent(self, index: int) -> str:
+        """The commit that a patch is applied to."""
+        return self.commits[index - 1] if index else self.base
+
+
+def commit_patches(repository: Repository, base: str, patches: Sequence[Patch]) -> Series:
+    """Return the patches as commits on ``base``: authors, dates and messages as in their files.
+
+    Every hunk must match exactly; the same patches always give the same commit ids.
+
+    :raises StackError: a patch does not apply; names it, the hunk and the line.
+    """
+    tree = TreeState(repository, repository.list_tree(base))
+    changes = []
+    for patch in patches:
+        try:
+            files = tree.apply(patch.files)
+        except HunkMismatch as mismatch:
+            raise StackError(
+                f"{patch.name} does not apply to the base: {mismatch.message}",
+                hint=mismatch.hint,
+            ) from mismatch
+        author = author_of(patch.message)
+        changes.append(Change(author=author, message=commit_message(patch), files=files))
+    return Series(base=base, commits=tuple(import_commits(repository, base, changes)))
+
+
+class TreeState:
+    """The files of a tree while patches are applied to it, one on the other."""
+
+    def __init__(self, repository: Repository, entries: Mapping[str, Entry]) -> None:
+        self._repository = repository
+        self._entries = entries
+        self._files: dict[str, File | None] = {}
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's bytes, None where there is no such file."""
+        if path in self._files:
+            file = self._files[path]
+            return None if file is None else file.data
+        entry = self._entries.get(path)
+        return None if entry is None else self._repository.read_blob(entry.blob)
+
+    def mode(self, path: str | None) -> str:
+        """Return a file's mode; that of an ordinary file where there is no such file."""
+        if path is None:
+            return "100644"
+        file = self._files.get(path)
+        if file is not None:
+            return file.mode
+        entry = self._entries.get(path)
+        return entry.mode if entry else "100644"
+
+    def apply(self, files: Sequence[FileDiff]) -> dict[str, File | None]:
+        """Apply one patch and return the files that it changes."""
+        after = apply_diff(files, self.read)
+        modes = {diff.path: diff.new_mode or self.mode(diff.old_path) for diff in files}
+        changed = {
+            path: None if data is None else File(data, modes[path]) for path, data in after.items()
+        }
+        self._files.update(changed)
+        return changed
+
+
+def author_of(message: Message) -> Person:
+    """Return a patch's author as git stores one.
+
+    :raises StackError: the name or address holds a character that a commit cannot.
+    """
+    for text in (message.author, message.email):
+        if re.search(r"[<>\n\0]", text):
+            raise StackError(f"the author {message.author!r} <{message.email}> cannot be committed")
+    return Person(message.author, message.email, parse_mail_date(message.date))
+
+
+def commit_message(patch: Patch) -> str:
+    """Return the commit message that ``git am --keep-non-patch`` makes of this file."""
+    _, lines = split_headers(patch.data.decode("utf-8", "surrogateescape").split("\n"))
+    if lines and lines[0].startswith("From: "):
+        lines = lines[1:]
+    end = next((n for n, line in enumerate(lines) if _ends_message(line)), len(lines))
+    body = "\n".join(line.rstrip() for line in lines[:end]).strip("\n")
+    return f"{patch.message.subject}\n\n{body}\n" if body else f"{patch.message.subject}\n"
+
+
+def _ends_message(line: str) -> bool:
+    return line.rstrip() == "---" or line.startswith(("diff -", "Index: ", "--- a/"))
+
+
+def export_patches(repository: Repository, base: str, tip: str) -> dict[str, bytes]:
+    """Return the commits after ``base`` up to ``tip`` as patch files, name to bytes, in order.
+
+    The result depends on the commits alone: not on configuration, version of git's defaults,
+    locale, or the ids of the commits.
+
+    :raises StackError: the commits are not one line, or one of them changes nothing.
+    """
+    require_linear(repository, base, tip)
+    with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
+        folder = Path(name)
+        repository.run(*FORMAT_PATCH, "-o", folder, f"{base}..{tip}")
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def require_linear(repository: Repository, base: str, tip: str) -> tuple[str, ...]:
+    """Return the commits after ``base`` up to ``tip``, oldest first.
+
+    :raises StackError: ``base`` is not below ``tip``, or there are merges or empty commits.
+    """
+    if repository.capture("merge-base", "--is-ancestor", base, tip).status:
+        raise StackError(
+            "the stack's base is no longer below HEAD",
+            hint="bring the commits back onto refs/patchkit/base: git rebase refs/patchkit/base",
+        )
+    listed = repository.text(
+        "log", "--reverse", "--topo-order", "--format=%H%x09%T%x09%P%x09%s", f"{base}..{tip}"
+    )
+    rows = [line.split("\t", 3) for line in listed.splitlines()]
+    tree = repository.text("rev-parse", f"{base}^{{tree}}")
+    for commit, own_tree, parents, subject in rows:
+        if len(parents.split()) != 1:
+            raise StackError(
+                f"commit {commit[:12]} ({subject}) is a merge; a stack is one line of commits",
+                hint="git rebase refs/patchkit/base",
+            )
+        if own_tree == tree:
+            raise StackError(
+                f"commit {commit[:12]} ({subject}) changes no file, so it cannot be a patch",
+                hint="drop it: git rebase --interactive refs/patchkit/base",
+            )
+        tree = own_tree
+    return tuple(row[0] for row in rows)
+
+
+def changed_paths(repository: Repository, before: str, after: str) -> Iterator[tuple[str, str]]:
+    """Yield status letter and path of every file that differs between two trees."""
+    listed = repository.run("diff-tree", "-r", "-z", "--no-renames", "--name-status", before, after)
+    words = listed.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    yield from zip(words[::2], words[1::2], strict=True)
