@@ -1,0 +1,97 @@
+"""Explain what is wrong with an environment, and the command that mends it.
+
+Looks without importing vllm or torch: versions and state of vLLM, several dist-infos, a folder
+that shadows it, torch and CUDA, flash-attn, requirements, GPUs, memory for a model, limits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.terminal import Console
+
+EXAMPLE = """\
+example:
+  vllm-patchkit doctor --python ENV/bin/python
+  vllm-patchkit doctor --image my/vllm:latest
+  vllm-patchkit doctor --model /models/Emu3.5-Image --tensor-parallel-size 2
+"""
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``doctor``."""
+    parser.epilog = EXAMPLE
+    subject = parser.add_mutually_exclusive_group()
+    subject.add_argument("--python", type=Path, help="interpreter to look at (default: this one)")
+    subject.add_argument("--image", help="container image to look into, with docker")
+    parser.add_argument("--cwd", type=Path, help="folder from which vLLM would be started")
+    parser.add_argument("--stack", default="emu3_5", help="stack whose state is checked")
+    parser.add_argument("--model", type=Path, help="checkpoint (or config.json) that should fit")
+    parser.add_argument("--tensor-parallel-size", "--tp", type=int, default=1)
+    parser.add_argument("--gpu-memory-utilization", type=float, default=0.9)
+    parser.add_argument("--quantization", choices=["fp8"])
+    parser.add_argument("--max-model-len", type=int)
+    parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Diagnose and render; 1 if something stops vLLM."""
+    from vllm_patchkit.doctor.diagnose import (
+        collect_facts,
+        collect_image_facts,
+        diagnose,
+        read_model_need,
+    )
+    from vllm_patchkit.doctor.patches import check_patches
+
+    need = None
+    if args.model:
+        need = read_model_need(
+            args.model,
+            tensor_parallel_size=args.tensor_parallel_size,
+            gpu_memory_utilization=args.gpu_memory_utilization,
+            quantization=args.quantization,
+            max_model_len=args.max_model_len,
+        )
+    if args.image:
+        facts, subject = collect_image_facts(args.image), args.image
+        more = []
+    else:
+        python = args.python or Path(sys.executable)
+        facts, subject = collect_facts(python, cwd=args.cwd), str(python)
+        more = check_patches(args.stack, python)
+    diagnosis = diagnose(facts, subject=subject, need=need, more=more)
+    if args.json:
+        document = {
+            "format": 1,
+            "subject": diagnosis.subject,
+            "healthy": diagnosis.healthy,
+            "summary": dict(diagnosis.summary),
+            "findings": [finding.as_json() for finding in diagnosis.findings],
+        }
+        console.result(json.dumps(document, indent=2))
+    else:
+        _render(diagnosis, console)
+    return ExitCode.OK if diagnosis.healthy else ExitCode.FAILED
+
+
+def _render(diagnosis, console: Console) -> None:  # type: ignore[no-untyped-def]
+    colours = {"error": "red", "warning": "yellow", "note": "cyan"}
+    for name, value in diagnosis.summary:
+        console.result(f"{console.style(f'{name:>13}', 'dim')}  {value}")
+    for finding in diagnosis.findings:
+        severity = finding.severity.value
+        console.result("")
+        console.result(
+            f"{console.style(severity, colours[severity])}[{finding.code}]: {finding.what}"
+        )
+        console.result(f"     why: {finding.why}")
+        console.result(f"  remedy: {console.style(finding.remedy, 'bold')}")
+    console.result("")
+    errors = sum(finding.severity.value == "error" for finding in diagnosis.findings)
+    others = len(diagnosis.findings) - errors
+    console.result(f"{errors} error(s), {others} other finding(s)")

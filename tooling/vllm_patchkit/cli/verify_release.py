@@ -1,0 +1,45 @@
+"""Check a release folder: checksums, wheels, SBOMs, provenance and, if asked, signatures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.terminal import Console
+
+EXAMPLE = """\
+example:
+  vllm-patchkit verify-release vllm-patchkit-0.1.0/
+  vllm-patchkit verify-release DIR --identity release@example.org --issuer https://accounts.example.org
+"""
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``verify-release``."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--identity", help="require sigstore signatures by this identity")
+    parser.add_argument("--issuer", help="the OIDC issuer that vouches for --identity")
+    parser.add_argument("--json", action="store_true", help="print every check as JSON")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Check, and print what does not hold; 1 if anything does not."""
+    from vllm_patchkit.release.verify import Signer, verify_release
+
+    if bool(args.identity) != bool(args.issuer):
+        raise UsageError("--identity and --issuer go together")
+    signer = Signer(identity=args.identity, issuer=args.issuer) if args.identity else None
+    checks = verify_release(args.folder, signer=signer)
+    failed = [check for check in checks if check.problem]
+    if args.json:
+        rows = [{"subject": c.subject, "check": c.name, "problem": c.problem} for c in checks]
+        console.result(json.dumps({"format": 1, "ok": not failed, "checks": rows}, indent=2))
+        return ExitCode.FAILED if failed else ExitCode.OK
+    for check in failed:
+        console.result(f"{check.subject}: {check.name}: {check.problem}")
+    signatures = "signatures checked" if signer else "signatures not checked"
+    console.note(f"{len(checks)} checks, {len(failed)} failed; {signatures}")
+    return ExitCode.FAILED if failed else ExitCode.OK

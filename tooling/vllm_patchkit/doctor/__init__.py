@@ -1,0 +1,1 @@
+"""Explain an environment before vLLM's own stack trace does."""

@@ -1,0 +1,1 @@
+"""A release: everything that is published, in one folder, with its checksums and notes."""
