@@ -29,6 +29,8 @@ COMMANDS: dict[str, Command] = {
     "lint": Command("lint", "check a stack and report every finding"),
     "lock": Command("lock", "write the lock of a stack"),
     "wheel": Command("wheel", "build or check a patched wheel"),
+    "image": Command("image", "build a container image from a patched wheel"),
+    "flash-attn": Command("flash_attn", "name the prebuilt flash-attn that fits an environment"),
     "import": Command("import_", "turn patches of any layout into a locked stack"),
     "edit": Command("edit", "open a stack as a git work tree, one commit a patch"),
     "refresh": Command("refresh", "write a work tree's commits back as patches"),

@@ -1,0 +1,78 @@
+"""Name the prebuilt flash-attn 2.8.3 that fits, or check the one that is installed.
+
+Prints the one release file for a Python, torch, CUDA and C++ ABI: those of an environment, read
+from its files, or those given. With --check, compares the installed flash-attn with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.flash_attn import Environment
+
+EXAMPLE = """\
+example:
+  vllm-patchkit flash-attn --python ENV/bin/python
+  vllm-patchkit flash-attn --python-version 3.12 --torch 2.8 --cuda 12 --cxx11-abi true
+  vllm-patchkit flash-attn --check
+"""
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``flash-attn``."""
+    parser.epilog = EXAMPLE
+    parser.add_argument("--python", help="interpreter of the environment (default: this one)")
+    parser.add_argument("--python-version", help="such as 3.12")
+    parser.add_argument("--torch", help="such as 2.8")
+    parser.add_argument("--cuda", help="such as 12 or 12.8")
+    parser.add_argument("--cxx11-abi", choices=["true", "false"], help="torch's C++ ABI")
+    parser.add_argument("--check", action="store_true", help="check the installed flash-attn")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Print the file name, or one line for each property that was checked."""
+    from vllm_patchkit.flash_attn import check_installed, read_environment, release_file
+    from vllm_patchkit.target.environment import site_folders
+
+    given = _given(args)
+    if given is not None and not args.check:
+        console.result(release_file(given))
+        return ExitCode.OK
+    folders = site_folders(args.python or sys.executable)
+    environment = given or read_environment(folders)
+    if not args.check:
+        console.result(release_file(environment))
+        return ExitCode.OK
+    findings = check_installed(folders, environment)
+    marks = {True: ("fits", "green"), False: ("does not fit", "red"), None: ("unknown", "yellow")}
+    for finding in findings:
+        word, colour = marks[finding.fits]
+        found = f"found {finding.found}" + ("" if finding.fits else f", needed {finding.expected}")
+        console.result(f"{console.style(f'{word:>12}', colour)}  {finding.subject}: {found}")
+    if all(finding.fits is not False for finding in findings):
+        return ExitCode.OK
+    console.note(f"the file that fits: {release_file(environment)}")
+    return ExitCode.FAILED
+
+
+def _given(args: argparse.Namespace) -> Environment | None:
+    from vllm_patchkit.errors import UsageError
+    from vllm_patchkit.flash_attn import Environment
+
+    values = (args.python_version, args.torch, args.cuda, args.cxx11_abi)
+    if not any(values):
+        return None
+    if not all(values):
+        raise UsageError("--python-version, --torch, --cuda and --cxx11-abi go together")
+    return Environment(
+        python=args.python_version,
+        torch=".".join(args.torch.split(".")[:2]),
+        cuda=args.cuda.split(".")[0],
+        cxx11_abi=args.cxx11_abi == "true",
+    )

@@ -1,0 +1,123 @@
+"""Build a container image from a patched wheel.
+
+The wheel is taken as it is; nothing is patched again. The image serves vLLM's API as a user
+without rights, with the wheel's provenance and SBOM inside. Equal inputs give an equal image id.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.container.build import BuiltImage
+    from vllm_patchkit.container.plan import ImagePlan
+
+EXAMPLE = """\
+example:
+  vllm-patchkit image --flavor cuda
+  vllm-patchkit image --wheel wheels/out/vllm-0.11.0+emu3.5.1-cp38-abi3-manylinux1_x86_64.whl \\
+      --flash-attn flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-cp312-cp312-linux_x86_64.whl
+  docker build -f ci/Dockerfile $(vllm-patchkit image --flavor cuda --print-args) .
+"""
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``image``."""
+    from vllm_patchkit.container.plan import DEFAULT_BASE
+
+    parser.epilog = EXAMPLE
+    parser.add_argument("--flavor", choices=["cuda", "cpu"], default="cuda", help="default: cuda")
+    parser.add_argument("--wheel", type=Path, help="default: the only one in wheels/out")
+    parser.add_argument("--base-image", default=DEFAULT_BASE, help="default: %(default)s")
+    parser.add_argument("--requirements", type=Path, help="hash-locked requirements of the flavor")
+    parser.add_argument(
+        "--wheelhouse",
+        type=Path,
+        help="folder with every required wheel; the build then fetches nothing",
+    )
+    parser.add_argument("--flash-attn", type=Path, help="prebuilt flash-attn wheel to install")
+    parser.add_argument("--files", type=Path, help="folder with Dockerfile and image/ (ci/)")
+    parser.add_argument("--tag", action="append", help="name:tag (repeatable)")
+    parser.add_argument("--network", help="network of the build's steps, such as none or host")
+    parser.add_argument("--no-cache", action="store_true", help="run every step again")
+    parser.add_argument("--no-pull", action="store_true", help="take only a base that is here")
+    parser.add_argument("--json", action="store_true", help="print what was built as JSON")
+    parser.add_argument(
+        "--print-args", action="store_true", help="print `docker build` arguments and build nothing"
+    )
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Plan, build, and print the digest."""
+    from vllm_patchkit.container.build import build_image
+    from vllm_patchkit.container.engine import connect
+
+    plan = _make_plan(args)
+    if args.print_args:
+        for name, value in plan.build_args().items():
+            console.result(f"--build-arg {name}={value}")
+        return ExitCode.OK
+    image = build_image(
+        connect(),
+        plan,
+        args.tag or [plan.name],
+        console,
+        use_cache=not args.no_cache,
+        network=args.network,
+        pull=not args.no_pull,
+    )
+    _report(image, console, as_json=args.json)
+    return ExitCode.OK
+
+
+def _make_plan(args: argparse.Namespace) -> ImagePlan:
+    from vllm_patchkit.container import plan
+    from vllm_patchkit.container.wheelfacts import find_wheel, read_wheel_facts
+
+    files = args.files or plan.find_files(Path.cwd())
+    wheel = read_wheel_facts(args.wheel or find_wheel(files.parent / "wheels" / "out", args.flavor))
+    for option, path in (("--flash-attn", args.flash_attn), ("--wheelhouse", args.wheelhouse)):
+        if path and not path.exists():
+            raise UsageError(f"{option}: there is no {path}")
+    return plan.ImagePlan(
+        files=files,
+        base_image=args.base_image,
+        wheel=wheel,
+        requirements=args.requirements or plan.find_requirements(wheel.flavor, files),
+        wheelhouse=args.wheelhouse,
+        flash_attn=args.flash_attn,
+        revision=plan.find_revision(files),
+        epoch=plan.source_epoch(),
+    )
+
+
+def _report(image: BuiltImage, console: Console, *, as_json: bool) -> None:
+    if as_json:
+        document = {
+            "format": 1,
+            "digest": image.digest,
+            "tags": list(image.tags),
+            "reproducible_id": image.sealed,
+            "layers": [
+                {"digest": layer.digest, "size_bytes": layer.size_bytes} for layer in image.layers
+            ],
+        }
+        console.result(json.dumps(document, indent=2))
+        return
+    from vllm_patchkit.container.seal import OWN_LAYERS
+
+    for layer, name in zip(image.layers, OWN_LAYERS, strict=True):
+        console.note(f"layer {layer.digest[7:19]} {layer.size_bytes / 1e6:9.1f} MB  {name}")
+    if not image.sealed:
+        console.note(
+            "this engine keeps the build's dates in the image: the layers are reproducible, "
+            "the image id is not"
+        )
+    console.note(f"tagged {', '.join(image.tags)}; {image.cached_steps} steps came from the cache")
+    console.result(image.digest)
