@@ -63,14 +63,19 @@ def inputs_file() -> Path:
     return packed if packed.is_file() else package.parents[1] / "wheels" / "inputs.toml"
 
 
-def read_inputs(path: Path | None = None) -> dict[str, WheelInput]:
-    """Return every pinned wheel by its name."""
+def read_tables() -> dict[str, Any]:
+    """Return what ``inputs.toml`` holds."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
-    tables = tomllib.loads((path or inputs_file()).read_text(encoding="utf-8"))
-    return {name: WheelInput.from_table(name, table) for name, table in tables["input"].items()}
+    return tomllib.loads(inputs_file().read_text(encoding="utf-8"))
+
+
+def read_inputs() -> dict[str, WheelInput]:
+    """Return every pinned wheel by its name."""
+    tables = read_tables()["input"]
+    return {name: WheelInput.from_table(name, table) for name, table in tables.items()}
 
 
 def find_input(name: str) -> WheelInput:
@@ -79,6 +84,20 @@ def find_input(name: str) -> WheelInput:
     if name not in inputs:
         raise UsageError(f"no input is called {name!r}", hint=f"pinned are: {', '.join(inputs)}")
     return inputs[name]
+
+
+def find_base(distribution: str, version: str) -> WheelInput:
+    """Return the pinned wheel of a release.
+
+    :raises UsageError: it is not pinned.
+    """
+    for entry in read_inputs().values():
+        if (entry.distribution, entry.version) == (distribution, version):
+            return entry
+    raise UsageError(
+        f"no wheel of {distribution} {version} is pinned",
+        hint="name one with --base, or pin it in wheels/inputs.toml",
+    )
 
 
 def fetch_input(name: str, console: Console | None = None) -> Path:

@@ -85,6 +85,13 @@ def header(metadata: bytes, key: str) -> str:
     return values[0].decode("utf-8", "replace").strip()
 
 
+def find_header(metadata: bytes, key: str) -> str | None:
+    """Return the value of a header that may be missing; the first, if there are several."""
+    for start, end in _header_spans(metadata, key):
+        return metadata[start:end].decode("utf-8", "replace").strip()
+    return None
+
+
 def set_header(metadata: bytes, key: str, value: str) -> bytes:
     """Return METADATA with the value of one header changed and every other byte as it was."""
     header(metadata, key)
@@ -105,7 +112,7 @@ def change_requirements(metadata: bytes, drop: Collection[str], add: Sequence[st
     place: int | None = None
     for line in metadata[:end].splitlines(keepends=True):
         name = _required_name(line)
-        if name in drop:
+        if name is not None and name in drop:
             dropped.add(name)
             place = len(kept) if place is None else place
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from vllm_patchkit.errors import WheelError
 from vllm_patchkit.terminal import Progress
@@ -11,17 +10,6 @@ from vllm_patchkit.wheel.archive import Archive
 from vllm_patchkit.wheel.write import Sink
 
 BLOCK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Material:
-    """What a build starts from, as its provenance records it."""
-
-    role: str
-    distribution: str
-    version: str
-    file: str
-    sha256: str
 
 
 class HashedSource:

@@ -45,6 +45,11 @@ class Sink(Protocol):
         ...
 
 
+def member_overhead(name: str) -> int:
+    """Return the bytes that a member takes besides its data: both of its headers."""
+    return LOCAL_HEADER.size + CENTRAL_ENTRY.size + 2 * len(name.encode("utf-8"))
+
+
 class ZipWriter:
     """Writes members to a sink one after the other; ``close`` writes the central directory."""
 

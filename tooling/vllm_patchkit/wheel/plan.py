@@ -1,0 +1,163 @@
+"""Planning a patched wheel: what every member will be, before one byte is written.
+
+Nothing but reading members of the inputs is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from vllm_patchkit.digest import sha256_hex
+from vllm_patchkit.errors import StackError, WheelError
+from vllm_patchkit.stack.apply import Contents, apply_patches
+from vllm_patchkit.stack.lock import stack_digest, version_label
+from vllm_patchkit.wheel.distinfo import carried_info, made_info, provenance_member
+from vllm_patchkit.wheel.entries import Member
+from vllm_patchkit.wheel.flaws import require_no_flaws
+from vllm_patchkit.wheel.members import MadeMember, PlannedMember, RawMember, WheelPlan
+from vllm_patchkit.wheel.metadata import WheelName, local_version
+from vllm_patchkit.wheel.names import check_name, check_together
+from vllm_patchkit.wheel.recipe import Part, Recipe
+from vllm_patchkit.wheel.record import format_record
+
+
+def plan_wheel(recipe: Recipe) -> WheelPlan:
+    """Return the plan of a patched wheel.
+
+    :raises StackError: the lock is not that of the stack, or a patch leaves the base's root.
+    :raises HunkMismatch: the base is not what the patches were cut from.
+    :raises WheelError: the members cannot be together in one wheel.
+    """
+    name = _wheel_name(recipe)
+    dist_info = f"{name.stem}.dist-info"
+    payload = _payload(recipe, _patch(recipe))
+    made = made_info(recipe, name, dist_info)
+    provenance = provenance_member(recipe, dist_info, [*payload, *made])
+    members: list[PlannedMember] = [
+        *(_moved(member, recipe.base, name) for member in payload),
+        *carried_info(recipe.base, dist_info),
+        *sorted([*made, provenance], key=lambda member: member.name),
+    ]
+    own_path = f"{dist_info}/RECORD"
+    record = format_record((member.row for member in members), own_path)
+    members.append(MadeMember(name=own_path, data=record))
+    names = [member.name for member in members]
+    flaws = [flaw for member in names for flaw in check_name(member)]
+    require_no_flaws(f"the planned {name.file_name}", [*flaws, *check_together(names)])
+    return WheelPlan(name=name, members=tuple(members))
+
+
+def _wheel_name(recipe: Recipe) -> WheelName:
+    """Return the base's name with our version, and the tags of what is compiled in it."""
+    base = recipe.base.contents
+    labels = [version_label(recipe.stack, recipe.lock)]
+    if recipe.flavor.label:
+        labels.append(recipe.flavor.label)
+    name = base.name.with_version(local_version(base.version, *labels))
+    if recipe.extension is None:
+        return name
+    compiled = recipe.extension.contents.name
+    platform = recipe.extension.platform or compiled.platform
+    return replace(name, python=compiled.python, abi=compiled.abi, platform=platform)
+
+
+def _patch(recipe: Recipe) -> Contents:
+    """Return what the stack makes of the base, checked against the lock on both sides."""
+    stack, lock, archive = recipe.stack, recipe.lock, recipe.base.contents.archive
+    if lock.digest != stack_digest(stack):
+        raise StackError(
+            f"the lock of {stack.name} is not that of its patches",
+            hint=f"vllm-patchkit lock {stack.name}",
+        )
+
+    def read(path: str) -> bytes | None:
+        return None if archive.find(path) is None else archive.read(path)
+
+    after = apply_patches(stack.patches, read)
+    _require_inside(after, stack.base.root)
+    locked = {file.path: file for file in lock.files}
+    for path, data in after.items():
+        before = read(path)
+        expected = locked.get(path)
+        if before == data and expected is None:
+            continue
+        found = (_digest(before), _digest(data))
+        if expected is None or found != (expected.before, expected.after):
+            raise WheelError(
+                f"{path}: before and after have sha256 {found[0]} and {found[1]}; the lock says "
+                + (f"{expected.before} and {expected.after}" if expected else "nothing of it"),
+                hint=f"vllm-patchkit lint {stack.name} compares stack and lock",
+            )
+    return after
+
+
+def _require_inside(after: Contents, root: str) -> None:
+    for path in after:
+        if root and not path.startswith(f"{root}/"):
+            raise StackError(f"a patch writes {path}, outside {root}/")
+        flaws = list(check_name(path))
+        if flaws:
+            raise StackError(f"a patch writes a path that no wheel may have: {flaws[0].text}")
+
+
+def _digest(data: bytes | None) -> str | None:
+    return None if data is None else sha256_hex(data)
+
+
+def _payload(recipe: Recipe, patched: Contents) -> list[PlannedMember]:
+    """Return every member outside the dist-info: the base's order, then what is new, sorted."""
+    base, flavor = recipe.base.contents, recipe.flavor
+    modes = {diff.path: diff.new_mode for patch in recipe.stack.patches for diff in patch.files}
+    taken = dict(_taken(recipe))
+    members: list[PlannedMember] = []
+    for member in base.archive.members:
+        if member.is_folder or member.name.startswith(f"{base.dist_info}/"):
+            continue
+        if member.name in taken:
+            members.append(taken.pop(member.name))
+        elif member.name in patched:
+            data = patched[member.name]
+            executable = _is_executable(modes.get(member.name), member)
+            if data is not None:
+                members.append(MadeMember(name=member.name, data=data, executable=executable))
+        elif not flavor.omits(member.name):
+            row = base.rows[member.name]
+            members.append(RawMember(name=member.name, role="base", member=member, row=row))
+    new = [
+        MadeMember(name=path, data=data, executable=_is_executable(modes.get(path), None))
+        for path, data in patched.items()
+        if data is not None and base.archive.find(path) is None
+    ]
+    fresh: list[PlannedMember] = [*new, *taken.values()]
+    return members + sorted(fresh, key=lambda member: member.name)
+
+
+def _is_executable(mode: str | None, before: Member | None) -> bool:
+    if mode is not None:
+        return mode.endswith("755")
+    return before is not None and before.executable
+
+
+def _taken(recipe: Recipe) -> Iterator[tuple[str, RawMember]]:
+    """Yield the members that come out of the extension wheel."""
+    if recipe.extension is None:
+        return
+    source = recipe.extension.contents
+    for name in recipe.flavor.take:
+        member = source.archive.find(name)
+        if member is None:
+            raise WheelError(f"{source.archive.path.name} has no {name}, which the flavor takes")
+        row = source.rows[name]
+        yield name, RawMember(name=name, role="extension", member=member, row=row)
+
+
+def _moved(member: PlannedMember, base: Part, name: WheelName) -> PlannedMember:
+    """Return the member with the data folder named after our version."""
+    folder = f"{base.contents.data_folder}/"
+    if not member.name.startswith(folder):
+        return member
+    path = f"{name.stem}.data/{member.name.removeprefix(folder)}"
+    if isinstance(member, RawMember):
+        return replace(member, name=path, row=replace(member.row, path=path))
+    return replace(member, name=path)
