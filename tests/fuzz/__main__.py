@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing with atheris: ``python -m tests.fuzz HARNESS -runs=100000``."""
+"""Coverage-guided fuzzing with atheris: ``python -m fuzz HARNESS -runs=100000``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["vllm_patchkit"]):
-    from tests.fuzz.harness import HARNESSES
-    from tests.fuzz.seeds import seeds
+    from fuzz.harness import HARNESSES
+    from fuzz.seeds import seeds
 
 
 def main() -> None:

@@ -7,8 +7,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fuzz.harness import HARNESSES
-from tests.fuzz.seeds import seeds
+
+from fuzz.harness import HARNESSES
+from fuzz.seeds import seeds
 
 RUNS = int(os.environ.get("FUZZ_RUNS", "400"))
 
