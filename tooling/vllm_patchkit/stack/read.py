@@ -67,6 +67,12 @@ def find_stack(name_or_path: str | Path | None = None, *, start: Path | None = N
     )
 
 
+def list_stacks(*, start: Path | None = None) -> list[Path]:
+    """Return the folders of all stacks in the nearest place that holds any (see find_stack)."""
+    found = (_list_stacks(place) for place in _stack_places(start or Path.cwd()))
+    return next(filter(None, found), [])
+
+
 def _find_only_stack(places: list[Path]) -> Path:
     for place in places:
         stacks = _list_stacks(place)

@@ -8,12 +8,15 @@ from typing import Literal, Protocol
 
 Kind = Literal["environment", "wheel", "tree"]
 
+APPLIED_FOLDER = "vllm_patchkit"
+"""The folder inside a dist-info that says which stacks were applied."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Distribution:
     """The distribution that owns the target's files, read from its dist-info.
 
-    :param dist_info: path of the ``*.dist-info`` folder, relative to the target's root.
+    :param dist_info: name of the ``*.dist-info`` folder.
     :param editable: the dist-info points at a source tree elsewhere (PEP 660).
     """
 
@@ -28,7 +31,7 @@ class Target(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """What sort of thing it is; decides how a commit is made."""
+        """What sort of target it is."""
         ...
 
     @property
@@ -38,7 +41,12 @@ class Target(Protocol):
 
     @property
     def distribution(self) -> Distribution | None:
-        """The distribution that owns the files, or None for a tree without dist-info."""
+        """The owner of the files; None in a tree."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """The folder that holds a record of each applied stack, relative to the root."""
         ...
 
     def read(self, path: str) -> bytes | None:
@@ -46,6 +54,10 @@ class Target(Protocol):
 
         :param path: POSIX, relative to the root, such as ``vllm/v1/request.py``.
         """
+        ...
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        """Return the sorted names right inside a folder; none where there is no such folder."""
         ...
 
     def writable(self) -> bool:

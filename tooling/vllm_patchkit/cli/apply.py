@@ -1,0 +1,58 @@
+"""Apply a stack to a target, as one transaction.
+
+The base is verified, every patch is applied in memory with exact context, the results are compared
+with the lock, and only then is anything written. Interrupted at any point, the next 'apply' or
+'revert' brings the target to entirely new or entirely old. A wheel is not changed: a patched one is
+written beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vllm_patchkit.cli.options import (
+    add_stack_option,
+    add_target_options,
+    print_change,
+    print_json,
+)
+from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.terminal import Console
+
+EXAMPLE = """\
+example:
+  vllm-patchkit apply --python ENV/bin/python
+  vllm-patchkit apply --stack emu3_5 --upto 0007 --dry-run path/to/checkout
+"""
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``apply``."""
+    parser.epilog = EXAMPLE
+    add_target_options(parser)
+    add_stack_option(parser)
+    parser.add_argument("--upto", metavar="NNNN", help="apply the patches up to this one")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, write nothing")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="for a wheel: where to write the patched one"
+    )
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Apply and render."""
+    from vllm_patchkit.operations import apply
+
+    answer = apply(
+        args.target,
+        python=args.python,
+        stack=args.stack,
+        upto=args.upto,
+        dry_run=args.dry_run,
+        output=args.out,
+    )
+    if args.json:
+        print_json(console, "apply", answer)
+    else:
+        print_change(answer, console)
+    return ExitCode.OK

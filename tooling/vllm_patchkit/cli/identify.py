@@ -1,0 +1,53 @@
+"""Say which patches are in a wheel, an environment or a tree.
+
+Content decides, patch by patch; what is recorded inside the target is shown beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from vllm_patchkit.cli.options import add_target_options, describe_target, print_json
+from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.terminal import Console
+
+EXAMPLE = """\
+example:
+  vllm-patchkit identify vllm-0.11.0+emu3.5.1-cp38-abi3-manylinux1_x86_64.whl
+  vllm-patchkit identify --python ENV/bin/python --stack emu3_5
+"""
+STYLES = {"in": "green", "out": "dim", "partly": "yellow", "unknown": "red"}
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``identify``."""
+    parser.epilog = EXAMPLE
+    add_target_options(parser)
+    parser.add_argument(
+        "--stack",
+        action="append",
+        default=[],
+        metavar="STACK",
+        help="look for this stack only (may be given several times; default: all at hand)",
+    )
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Identify and render."""
+    from vllm_patchkit.operations import identify
+
+    answer = identify(args.target, python=args.python, stacks=args.stack)
+    if args.json:
+        print_json(console, "identify", answer)
+        return ExitCode.OK
+    if answer.target is not None:
+        console.result(describe_target(answer.target))
+    for stack in answer.stacks:
+        inside = sum(patch.state == "in" for patch in stack.patches)
+        console.result(f"{stack.stack} {stack.label}: {inside} of {len(stack.patches)} patches")
+        for patch in stack.patches:
+            state = console.style(patch.state.ljust(7), STYLES[patch.state])
+            console.result(f"  {state}  {patch.name}" + (f"  ({patch.note})" if patch.note else ""))
+    for record in answer.recorded:
+        console.result(f"recorded: {record.stack} {record.label}, {len(record.patches)} patches")
+    return ExitCode.OK

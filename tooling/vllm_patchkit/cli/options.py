@@ -1,0 +1,128 @@
+"""Options and renderings that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.reports import ChangeReport, Interruption, TargetInfo
+    from vllm_patchkit.verify import Report
+
+JSON_FORMAT = 1
+SHOWN_DIGITS = 12
+STATE_STYLES = {"pristine": "cyan", "applied": "green", "unaffected": "dim"}
+MARKS = {"add": "A", "modify": "M", "delete": "D"}
+
+
+def add_target_options(parser: argparse.ArgumentParser) -> None:
+    """Add the target itself, ``--python`` and ``--json``."""
+    parser.add_argument(
+        "target",
+        nargs="?",
+        help="wheel, environment, site-packages, unpacked wheel, git checkout or model folder "
+        "(default: the current environment)",
+    )
+    parser.add_argument(
+        "--python", metavar="PATH", help="interpreter, or its environment, that has the target"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def add_stack_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--stack``."""
+    parser.add_argument(
+        "--stack", metavar="STACK", help="name or folder of the stack (default: the only one)"
+    )
+
+
+def print_json(console: Console, command: str, report: Any) -> None:
+    """Print a report as JSON, keys in the order of its fields."""
+    document = {"format": JSON_FORMAT, "command": command, **dataclasses.asdict(report)}
+    console.result(json.dumps(document, indent=2, default=str))
+
+
+def describe_target(target: TargetInfo) -> str:
+    """Return one line that names a target."""
+    owner = f"{target.distribution} {target.version}" if target.distribution else target.kind
+    editable = " (editable)" if target.editable else ""
+    return f"{owner}{editable} in {target.location}"
+
+
+def describe_state(report: Report, console: Console) -> str:
+    """Return one line that says what state a target is in."""
+    state = console.style(report.state, STATE_STYLES.get(report.state, "red"))
+    if report.state == "partial" and report.applied is not None:
+        return f"{report.stack}: {state}, the first {report.applied} of {report.total} patches"
+    if report.state == "partial":
+        return f"{report.stack}: {state}, different patches in different files"
+    if report.state == "other-version":
+        return f"{report.stack}: {state}, these are the files of {report.release}"
+    if report.state == "applied":
+        return f"{report.stack}: {state}, {report.total} patches"
+    return f"{report.stack}: {state}"
+
+
+def print_state(report: Report, console: Console, *, every_file: bool) -> None:
+    """Print the state, and a verdict for each file (or only for those that are at odds)."""
+    console.result(describe_state(report, console))
+    for note in report.notes:
+        console.result(f"  note: {note}")
+    settled = report.applied is not None
+    width = max((len(file.state) for file in report.files), default=0)
+    for file in report.files:
+        if every_file or not (settled or file.state in ("pristine", "applied", "unaffected")):
+            style = STATE_STYLES.get(file.state, "cyan" if settled else "red")
+            line = f"  {console.style(file.state.ljust(width), style)}  {file.path}"
+            if file.expected != file.found:
+                line += f"  expected {_short(file.expected)}, found {_short(file.found)}"
+            console.result(line + (f"  {file.note}" if file.note else ""))
+
+
+def print_surroundings(
+    interruption: Interruption | None, leftovers: tuple[str, ...], console: Console
+) -> None:
+    """Print what else a reader must know of a target."""
+    if interruption is not None and interruption.running:
+        console.result(f"in progress: {interruption.title}, by another process")
+    elif interruption is not None:
+        console.result(
+            f"interrupted: {interruption.title}; 'vllm-patchkit apply' or 'vllm-patchkit revert' "
+            "brings the target to entirely new or entirely old"
+        )
+    for path in leftovers:
+        console.result(f"left over: {path}")
+
+
+def print_change(report: ChangeReport, console: Console) -> None:
+    """Print what an apply or a revert did, or would do."""
+    console.result(describe_target(report.target))
+    if report.recovered:
+        console.result(f"the interrupted transaction was {report.recovered}")
+    for change in report.changes:
+        if report.dry_run or not change.path.partition("/")[0].endswith((".dist-info", "patchkit")):
+            console.result(f"  {MARKS[change.kind]} {change.path}")
+    console.result(_summary(report))
+    for note in report.notes:
+        console.note(f"note: {note}")
+
+
+def _summary(report: ChangeReport) -> str:
+    would = "would be " if report.dry_run else ""
+    if report.operation == "apply":
+        count = f"{report.after} of {report.total} patches"
+        if report.before == report.after:
+            return f"{report.stack} {report.label}: already applied, {count}; nothing to do"
+        where = f", written to {report.output}" if report.output else ""
+        return f"{report.stack} {report.label}: {would}applied, {count}{where}"
+    if not report.changes:
+        return f"{report.stack}: already pristine; nothing to do"
+    return f"{report.stack} {report.label}: {would}reverted"
+
+
+def _short(digest: str | None) -> str:
+    return "no file" if digest is None else digest[:SHOWN_DIGITS]

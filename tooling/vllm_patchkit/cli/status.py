@@ -1,0 +1,56 @@
+"""Say what is applied to a target, from the record inside it, and whether it still holds.
+
+Exit code 0 if every recorded stack is as it was applied and no transaction was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from vllm_patchkit.cli.options import (
+    add_stack_option,
+    add_target_options,
+    describe_target,
+    print_json,
+    print_state,
+    print_surroundings,
+)
+from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.terminal import Console
+
+EXAMPLE = """\
+example:
+  vllm-patchkit status
+  vllm-patchkit status --python ENV/bin/python --json
+"""
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``status``."""
+    parser.epilog = EXAMPLE
+    add_target_options(parser)
+    add_stack_option(parser)
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Look and render."""
+    from vllm_patchkit.operations import status
+
+    answer = status(args.target, python=args.python, stack=args.stack)
+    if args.json:
+        print_json(console, "status", answer)
+    else:
+        console.result(describe_target(answer.target))
+        for one in answer.stacks:
+            print_state(one.report, console, every_file=False)
+            if one.applied is not None:
+                console.result(f"  recorded: {one.applied.label}, by {one.applied.tool}")
+                for name, _ in one.applied.patches:
+                    console.result(f"    {name}")
+        print_surroundings(answer.interruption, answer.leftovers, console)
+    broken = any(
+        one.report.applied != len(one.applied.patches)
+        for one in answer.stacks
+        if one.applied is not None
+    )
+    return ExitCode.FAILED if broken or answer.interruption else ExitCode.OK

@@ -1,0 +1,203 @@
+"""The operations on targets: types in, reports out. Nothing is printed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vllm_patchkit.errors import PatchkitError, TargetError, UsageError
+from vllm_patchkit.inspection import (
+    find_interruption,
+    find_leftovers,
+    inspect_target,
+    read_all_applied,
+    read_recorded_lock,
+)
+from vllm_patchkit.reports import (
+    ChangeReport,
+    IdentifyReport,
+    StackIdentity,
+    StackStatus,
+    StatusReport,
+    TargetInfo,
+    VerifyReport,
+)
+from vllm_patchkit.stack.applied import Applied
+from vllm_patchkit.stack.folder import METADATA
+from vllm_patchkit.stack.metadata import parse_metadata
+from vllm_patchkit.stack.model import Base
+from vllm_patchkit.stack.read import find_stack, list_stacks, read_lock, read_stack
+from vllm_patchkit.target.find import find_target
+from vllm_patchkit.target.model import Target
+from vllm_patchkit.target.tree import Folder
+from vllm_patchkit.transaction.disk import Disk
+from vllm_patchkit.verify import Read, check_target
+
+PathLike = str | Path | None
+
+
+def verify(
+    spec: PathLike = None, *, python: str | None = None, stack: PathLike = None
+) -> VerifyReport:
+    """Return which state a target is in with respect to a stack.
+
+    :param spec: a wheel, an environment or a folder; None is the environment of ``python``.
+    :param stack: a stack's name or folder; None is the only one there is.
+    """
+    folder = find_stack(stack)
+    lock = read_lock(folder)
+    target = find_target(spec, base=_read_base(folder), python=python)
+    inspection = inspect_target(target, lock)
+    stale = [inspection.stale] if inspection.stale else []
+    return VerifyReport(
+        target=TargetInfo.from_target(target),
+        report=inspection.report,
+        interruption=find_interruption(target),
+        leftovers=find_leftovers(target, lock, [*inspection.others, *stale]),
+    )
+
+
+def status(
+    spec: PathLike = None, *, python: str | None = None, stack: PathLike = None
+) -> StatusReport:
+    """Return every stack that is recorded in a target, or else what ``stack`` is in it.
+
+    The record inside the target is all that is needed for stacks that were applied.
+    """
+    folder = find_stack(stack)
+    lock = read_lock(folder)
+    target = find_target(spec, base=_read_base(folder), python=python)
+    records = read_all_applied(target)
+    stacks = [_recorded_status(target, record) for record in records]
+    if lock.stack not in {record.stack for record in records}:
+        report = inspect_target(target, lock).report
+        stacks.append(StackStatus(applied=None, report=report))
+    return StatusReport(
+        target=TargetInfo.from_target(target),
+        stacks=tuple(stacks),
+        interruption=find_interruption(target),
+        leftovers=find_leftovers(target, lock),
+    )
+
+
+def _recorded_status(target: Target, record: Applied) -> StackStatus:
+    owner = target.distribution
+    report = check_target(
+        read_recorded_lock(target, record.stack),
+        target.read,
+        version=owner.version if owner else None,
+        recorded=len(record.patches),
+    )
+    return StackStatus(applied=record, report=report)
+
+
+def apply(
+    spec: PathLike = None,
+    *,
+    python: str | None = None,
+    stack: PathLike = None,
+    upto: str | None = None,
+    dry_run: bool = False,
+    output: Path | None = None,
+    disk: Disk | None = None,
+) -> ChangeReport:
+    """Apply a stack to a target, as one transaction; a wheel is built anew beside the old one.
+
+    :param upto: the number of the last patch to apply, such as ``0007``; None is all.
+    :param output: for a wheel, the folder to write the patched wheel to.
+    :raises TargetError: the target is not in a state that the stack was cut from.
+    :raises HostError: no permission, no space.
+    """
+    from vllm_patchkit.application import apply_to_folder, read_source
+
+    source = read_source(find_stack(stack))
+    count = source.count(upto)
+    target = find_target(spec, base=source.stack.base, python=python)
+    if isinstance(target, Folder):
+        return apply_to_folder(target, source, count, dry_run=dry_run, disk=disk or Disk())
+    from vllm_patchkit.wheel_target import apply_to_wheel
+
+    return apply_to_wheel(target, source, count, dry_run=dry_run, output=output)
+
+
+def revert(
+    spec: PathLike = None,
+    *,
+    python: str | None = None,
+    stack: PathLike = None,
+    keep_edits: Path | None = None,
+    dry_run: bool = False,
+    disk: Disk | None = None,
+) -> ChangeReport:
+    """Take a stack off a target, byte for byte.
+
+    :param stack: None is the one that is recorded in the target.
+    :param keep_edits: where to save, as a patch, what was edited in patched files since; they
+        are lost otherwise, which is why it is refused then.
+    :raises TargetError: edited files; a patched wheel, or what was installed from one.
+    """
+    from vllm_patchkit.reversion import revert_folder
+
+    folder = find_stack(stack)
+    base = _read_base(folder)
+    target = find_target(spec, base=base, python=python)
+    if not isinstance(target, Folder):
+        release = f"{base.distribution}=={base.version}"
+        raise TargetError(
+            f"{target.location} is a wheel; a wheel is never changed",
+            hint=f"the unpatched one is: pip download --no-deps {release}",
+        )
+    return revert_folder(
+        target, folder, keep_edits=keep_edits, dry_run=dry_run, disk=disk or Disk()
+    )
+
+
+def identify(
+    spec: PathLike = None, *, python: str | None = None, stacks: Sequence[PathLike] = ()
+) -> IdentifyReport:
+    """Return which patches of which stacks are in a target.
+
+    :param stacks: names or folders; none given, every stack that is at hand and fits the target.
+    """
+    folders = [find_stack(name) for name in stacks] or list_stacks()
+    if not folders:
+        raise UsageError("no stack was found", hint="name one with --stack")
+    found: list[tuple[Path, Target]] = []
+    problems: list[PatchkitError] = []
+    for folder in folders:
+        try:
+            target = find_target(spec, base=_read_base(folder), python=python)
+        except (TargetError, UsageError) as error:
+            problems.append(error)
+        else:
+            found.append((folder, target))
+    if not found:
+        raise problems[0]
+    first = found[0][1]
+    return IdentifyReport(
+        target=TargetInfo.from_target(first),
+        stacks=tuple(_identify(folder, target.read) for folder, target in found),
+        recorded=read_all_applied(first),
+    )
+
+
+def identify_contents(read: Read, *, stacks: Sequence[PathLike] = ()) -> IdentifyReport:
+    """Return which patches are in the files that ``read`` gives, such as a container image's.
+
+    :param read: path relative to site-packages -> content, None where there is no such file.
+    """
+    folders = [find_stack(name) for name in stacks] or list_stacks()
+    return IdentifyReport(
+        target=None, stacks=tuple(_identify(folder, read) for folder in folders), recorded=()
+    )
+
+
+def _identify(folder: Path, read: Read) -> StackIdentity:
+    from vllm_patchkit.identify import identify_stack
+
+    return identify_stack(read_stack(folder), read_lock(folder), read)
+
+
+def _read_base(folder: Path) -> Base:
+    path = folder / METADATA
+    return parse_metadata(path.read_bytes(), str(path)).base

@@ -1,0 +1,1 @@
+"""Changing a folder's files as one transaction: entirely old or entirely new, never between."""
