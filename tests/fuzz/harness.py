@@ -28,11 +28,11 @@ FILES: Mapping[str, bytes] = {
 
 
 def fuzz_diff(data: bytes) -> None:
-    """A diff is refused, or it formats to what parses to the same value, and it stays inside."""
+    """A diff is refused, or formatting it is stable, it stays inside, and its reverse undoes it."""
     try:
         files = parse_diff(data)
-        again = parse_diff(format_diff(files))
-        assert again == files
+        text = format_diff(files)
+        assert format_diff(parse_diff(text)) == text
         changed = apply_diff(files, FILES.get)
     except PatchkitError:
         return
