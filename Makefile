@@ -1,38 +1,107 @@
 # The index of gates. `make build-wheel` does the main job, `make test` runs every test,
-# `make check` is the fast loop; each sets up what it needs.
+# `make check` is the fast loop; each sets up what it needs below .venv and build.
 
 PYTHON ?= python3
 FLAVOR ?= cuda
+STACK ?= emu3_5
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --quiet --junitxml
+
+# Without an argument the image is made on Docker's official Python; where that cannot be pulled,
+# on one made of Debian's packages, which has Python 3.11.
+BASE_IMAGE ?= $(shell docker image inspect python:3.12-slim-bookworm >/dev/null 2>&1 \
+	&& echo python:3.12-slim-bookworm || echo $(DEBIAN_BASE))
+DEBIAN_BASE := vllm-patchkit-base:bookworm
+IMAGE_TAG = $(if $(findstring $(DEBIAN_BASE),$(BASE_IMAGE)),cp311,cp312)
+
+SOURCES := $(shell find tooling -name '*.py') pyproject.toml
+PATCHES := $(wildcard patches/$(STACK)/*) wheels/inputs.toml
+CPU_LOCK := wheels/requirements-cpu.lock
+# The CPU build's extension exists for these two; the tests take the first that this machine has.
+CPU_PYTHON = $(shell ci/find-python.sh 3.12 3.11)
+CPU_TAG = $(if $(findstring 3.12,$(CPU_PYTHON)),cp312,cp311)
 
 .DEFAULT_GOAL := help
-.PHONY: help check lint unit build-wheel test clean
+.PHONY: help check lint unit property integration stack smoke container test build-wheel \
+	image base-image env-cpu clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install -q --editable ".[image,smoke]" --group dev
+	ci/make-venv.sh $(PYTHON) $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[image,smoke]" --group dev
 	touch $@
 
-check: lint unit ## lint, types and unit tests
+check: lint unit ## lint, types and unit tests, in a minute
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	! command -v shellcheck >/dev/null || shellcheck ci/*.sh ci/image/*.sh .ci/run
 
 unit: $(VENV)/.ready
-	$(BIN)/pytest -q tests/unit
+	$(PYTEST) build/junit/unit.xml tests/unit
+
+property: $(VENV)/.ready ## generated edits, against git apply and GNU patch
+	$(PYTEST) build/junit/property.xml tests/property
+
+integration: $(VENV)/.ready ## real wheels, environments and tools
+	$(PYTEST) build/junit/integration.xml tests/integration
+
+stack: build/env-cpu/.ready ## the patched vLLM itself, on the processor
+	build/env-cpu/bin/python -m pytest --quiet --junitxml build/junit/stack.xml tests/stack
+
+smoke: build/env-cpu/.ready ## does the built CPU wheel generate
+	$(BIN)/vllm-patchkit smoke --python build/env-cpu/bin/python --device cpu
+
+container: $(VENV)/.ready build/wheel-cpu-cp311 build/wheelhouse/.ready ## build an image and serve from it
+	$(PYTEST) build/junit/container.xml tests/container
+
+test: $(VENV)/.ready ## every test
+	rm -rf build/junit
+	$(MAKE) --keep-going --no-print-directory check property integration stack smoke container; \
+		status=$$?; $(BIN)/python ci/total.py build/junit; exit $$status
 
 build-wheel: $(VENV)/.ready ## build the patched wheel (FLAVOR=cuda|cpu)
-	$(BIN)/vllm-patchkit wheel --stack emu3_5 --flavor $(FLAVOR)
+	$(BIN)/vllm-patchkit wheel --stack $(STACK) --flavor $(FLAVOR)
 
-test: $(VENV)/.ready check ## every test
-	$(BIN)/pytest -q tests
+image: $(VENV)/.ready ## build the container image (FLAVOR, BASE_IMAGE)
+	$(if $(filter $(DEBIAN_BASE),$(BASE_IMAGE)),ci/base-image.sh $(DEBIAN_BASE))
+	$(BIN)/vllm-patchkit image --base-image $(BASE_IMAGE) --wheel "$$($(BIN)/vllm-patchkit wheel \
+		--stack $(STACK) --flavor $(FLAVOR) $(if $(filter cpu,$(FLAVOR)),--python-tag $(IMAGE_TAG)))"
+
+base-image: ## make a base image from Debian packages, for use without a registry of images
+	ci/base-image.sh $(DEBIAN_BASE)
+
+env-cpu: build/env-cpu/.ready ## an environment with the CPU wheel, for the stack tests
+
+build/wheel-cpu-%: $(VENV)/.ready $(SOURCES) $(PATCHES)
+	mkdir -p build
+	$(BIN)/vllm-patchkit wheel --stack $(STACK) --flavor cpu --python-tag $* > $@.new
+	mv $@.new $@
+
+build/env-cpu/.requirements: $(VENV)/.ready $(CPU_LOCK)
+	test -n "$(CPU_PYTHON)"
+	$(BIN)/uv venv --quiet --clear --python $(CPU_PYTHON) build/env-cpu
+	$(BIN)/uv pip install --quiet --python build/env-cpu --require-hashes --requirement $(CPU_LOCK)
+	$(BIN)/uv pip install --quiet --python build/env-cpu --group stack
+	touch $@
+
+build/env-cpu/.ready: build/env-cpu/.requirements build/wheel-cpu-$(CPU_TAG)
+	$(BIN)/uv pip install --quiet --python build/env-cpu --no-deps --reinstall-package vllm \
+		"$$(cat build/wheel-cpu-$(CPU_TAG))"
+	$(BIN)/uv pip check --python build/env-cpu
+	touch $@
+
+# What an image build without network installs from: every file of the lock, for Debian's Python.
+build/wheelhouse/.ready: $(VENV)/.ready $(CPU_LOCK)
+	mkdir -p build/wheelhouse
+	$(BIN)/python ci/fetch-wheels.py --python 3.11 --out build/wheelhouse $(CPU_LOCK)
+	touch $@
 
 clean: ## remove what was built
-	rm -rf wheels/out $(VENV)
+	rm -rf wheels/out build $(VENV)

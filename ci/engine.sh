@@ -1,0 +1,71 @@
+#!/bin/sh
+# Starts a container engine of this checkout's own, where none is running: engine.sh start|stop|env
+#   start   starts dockerd (as root) unless an engine answers already
+#   env     prints the DOCKER_HOST line for the shell, if an engine was started here
+#   stop    ends it and removes its data
+# Images lie in build/engine. The sockets lie in /run: a socket's path holds 107 bytes at most.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+data=$root/build/engine
+run=/run/vllm-patchkit-$(printf %s "$root" | cksum | cut -d' ' -f1)
+socket=$run/docker.sock
+START_S=60
+STOP_S=30
+
+answers() {
+    docker ${1:+--host "$1"} version >/dev/null 2>&1
+}
+
+is_running() {
+    [ -f "$run/pid" ] && kill -0 "$(cat "$run/pid")" 2>/dev/null
+}
+
+start() {
+    command -v docker >/dev/null || { echo "docker is not installed (Debian: docker.io)" >&2; exit 3; }
+    if answers ""; then
+        echo "an engine is running already" >&2
+        return
+    fi
+    if answers "unix://$socket"; then
+        return
+    fi
+    [ "$(id -u)" = 0 ] || { echo "dockerd needs root: sudo $0 start" >&2; exit 3; }
+    command -v dockerd >/dev/null || { echo "dockerd is not installed (Debian: docker.io)" >&2; exit 3; }
+    mkdir -p "$data" "$run"
+    setsid dockerd --host "unix://$socket" --data-root "$data/data" --exec-root "$run/exec" \
+        --pidfile "$run/pid" >"$data/dockerd.log" 2>&1 </dev/null &
+    waited=0
+    until answers "unix://$socket"; do
+        if [ "$waited" -ge "$START_S" ]; then
+            echo "dockerd did not start within $START_S s; its last words:" >&2
+            tail -n 5 "$data/dockerd.log" >&2
+            exit 3
+        fi
+        sleep 1
+        waited=$((waited + 1))
+    done
+    echo "started dockerd: export DOCKER_HOST=unix://$socket" >&2
+}
+
+stop() {
+    if is_running; then
+        pid=$(cat "$run/pid")
+        kill "$pid"
+        waited=0
+        while kill -0 "$pid" 2>/dev/null && [ "$waited" -lt "$STOP_S" ]; do
+            sleep 1
+            waited=$((waited + 1))
+        done
+    fi
+    rm -rf "$run" "$data"
+}
+
+case ${1:-} in
+start) start ;;
+stop) stop ;;
+env) if is_running; then echo "DOCKER_HOST=unix://$socket; export DOCKER_HOST"; fi ;;
+*)
+    echo "usage: $0 start|stop|env" >&2
+    exit 2
+    ;;
+esac
