@@ -62,6 +62,7 @@ def made_info(recipe: Recipe, name: WheelName, dist_info: str) -> list[MadeMembe
 def provenance_member(
     recipe: Recipe, dist_info: str, members: Iterable[PlannedMember]
 ) -> MadeMember:
+    """Return the statement, whose subjects are those of ``members`` that this build makes."""
     subjects = {
         member.name: sha256_hex(member.data) for member in members if isinstance(member, MadeMember)
     }

@@ -53,10 +53,12 @@ class Flavor:
         """
         return any(fnmatchcase(member, pattern) for pattern in self.omit)
 
-    def extension(self, python_tag: str | None) -> str | None:
-        """Return the input with the extension for a Python tag (the first without one), or None.
+    def choose_tag(self, python_tag: str | None) -> str | None:
+        """Return the Python tag to build for: the first known, unless one is asked for.
 
-        :raises UsageError: there is none for that tag, or the flavor takes no tag.
+        None for a flavor without extensions. The default must not depend on the Python at hand.
+
+        :raises UsageError: there is no extension for that tag, or the flavor takes no tag.
         """
         if not self.extensions:
             if python_tag is not None:
@@ -68,7 +70,7 @@ class Flavor:
         if tag not in self.extensions:
             known = ", ".join(self.extensions)
             raise UsageError(f"flavor {self.name} has no build for {tag!r}", hint=f"known: {known}")
-        return self.extensions[tag]
+        return tag
 
 
 def read_flavors() -> dict[str, Flavor]:

@@ -45,6 +45,11 @@ class Sink(Protocol):
         ...
 
 
+def local_size(name: str) -> int:
+    """Return the bytes before a member's data."""
+    return LOCAL_HEADER.size + len(name.encode("utf-8"))
+
+
 def member_overhead(name: str) -> int:
     """Return the bytes that a member takes besides its data: both of its headers."""
     return LOCAL_HEADER.size + CENTRAL_ENTRY.size + 2 * len(name.encode("utf-8"))

@@ -1,0 +1,101 @@
+"""Build the wheel of a patched release, or check one.
+
+The base is fetched with pip by name and sha256, or given with --base. Members that no patch
+touches are copied as they are; the same inputs give the same bytes everywhere. --check builds a
+wheel again from the statement inside it and compares.
+
+example:
+  vllm-patchkit wheel --stack emu3_5 --flavor cuda
+  vllm-patchkit wheel --stack emu3_5 --flavor cpu --python-tag cp311 --out dist
+  vllm-patchkit wheel --check wheels/out/vllm-0.11.0+emu3.5.1-cp38-abi3-manylinux1_x86_64.whl
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vllm_patchkit.cli.options import add_stack_option, print_json
+from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.wheel.check import CheckReport
+
+DEFAULT_OUT = Path("wheels/out")
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``wheel``."""
+    add_stack_option(parser)
+    parser.add_argument("--flavor", help="cuda or cpu (default: cuda)")
+    parser.add_argument(
+        "--base", type=Path, metavar="WHEEL", help="patch this wheel instead of the pinned one"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help=f"where to put the wheel (default: {DEFAULT_OUT})"
+    )
+    parser.add_argument(
+        "--python-tag", metavar="TAG", help="cpu only: cp312 (the default) or cp311"
+    )
+    parser.add_argument(
+        "--check", type=Path, metavar="WHEEL", help="build this wheel again and compare"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Build, or check; print the path of the wheel, or the verdict."""
+    return _check(args, console) if args.check else _build(args, console)
+
+
+def _build(args: argparse.Namespace, console: Console) -> int:
+    from vllm_patchkit.stack.read import find_stack
+    from vllm_patchkit.wheel.build import build_wheel
+
+    built = build_wheel(
+        find_stack(args.stack),
+        args.flavor or "cuda",
+        args.out or DEFAULT_OUT,
+        base=args.base,
+        python_tag=args.python_tag,
+        console=console,
+    )
+    if args.json:
+        print_json(console, "wheel", built)
+    else:
+        console.note(
+            f"{built.distribution} {built.version}: {built.patches} patches on {built.base}"
+        )
+        console.result(str(built.path))
+    return ExitCode.OK
+
+
+def _check(args: argparse.Namespace, console: Console) -> int:
+    from vllm_patchkit.wheel.check import check_wheel
+
+    for option in ("stack", "flavor", "out", "python_tag"):
+        if getattr(args, option) is not None:
+            name = option.replace("_", "-")
+            raise UsageError(f"--check takes no --{name}: the wheel says what it was built from")
+    report = check_wheel(args.check, console, base=args.base)
+    if args.json:
+        print_json(console, "wheel", report)
+    else:
+        _print_report(report, console)
+    return ExitCode.FAILED if report.differences else ExitCode.OK
+
+
+def _print_report(report: CheckReport, console: Console) -> None:
+    if not report.differences:
+        console.result(f"{report.wheel.name} is, byte for byte, what its provenance says")
+        return
+    console.result(f"{report.wheel.name} is not what its provenance says:")
+    for difference in report.differences:
+        console.result(f"  {difference}")
+    if report.builder_version != report.checker_version:
+        console.note(
+            f"note: it was built by vllm-patchkit {report.builder_version}; this is "
+            f"{report.checker_version}, which may write other bytes"
+        )

@@ -1,0 +1,89 @@
+"""Building a patched wheel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from vllm_patchkit.terminal import Console
+from vllm_patchkit.wheel.ingredients import find_ingredients, make_order, open_recipe
+from vllm_patchkit.wheel.members import MadeMember, WheelPlan
+from vllm_patchkit.wheel.output import new_file
+from vllm_patchkit.wheel.plan import plan_wheel
+from vllm_patchkit.wheel.recipe import Recipe
+from vllm_patchkit.wheel.source import HashedSource
+from vllm_patchkit.wheel.write import Sink, ZipWriter
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltWheel:
+    """The wheel that a build left, and what it holds."""
+
+    path: Path
+    distribution: str
+    version: str
+    size_bytes: int
+    patches: int
+    base: str
+    base_sha256: str
+
+
+def build_wheel(
+    stack: Path,
+    flavor: str,
+    out: Path,
+    *,
+    base: Path | None = None,
+    python_tag: str | None = None,
+    console: Console,
+) -> BuiltWheel:
+    """Build the wheel of a stack into the folder ``out``, and return what was built.
+
+    :param stack: the folder of the stack.
+    :param base: a wheel to patch instead of the pinned release, which is fetched.
+    :param python_tag: which extension a flavor with several should take.
+    :raises PatchkitError: an input, the stack or the output folder is not as it must be;
+        ``out`` is left as it was.
+    """
+    order = make_order(stack, flavor, python_tag)
+    ingredients = find_ingredients(order, base, console)
+    with open_recipe(order, ingredients, console) as recipe:
+        plan = plan_wheel(recipe)
+        path = out / plan.name.file_name
+        with new_file(path, plan.size_bytes) as sink:
+            write_plan(plan, recipe, sink, console)
+        return BuiltWheel(
+            path=path,
+            distribution=recipe.base.contents.distribution,
+            version=plan.name.version,
+            size_bytes=plan.size_bytes,
+            patches=len(recipe.stack.patches),
+            base=recipe.base.material.file,
+            base_sha256=recipe.base.material.sha256,
+        )
+
+
+def write_plan(plan: WheelPlan, recipe: Recipe, sink: Sink, console: Console) -> None:
+    """Write the planned wheel, reading and hashing every input once from start to end.
+
+    :raises WheelError: an input is not the one that the plan was made from; what went to the
+        sink is then worthless.
+    """
+    total = sum(part.contents.archive.size_bytes for part in recipe.parts)
+    with console.progress(f"write {plan.name.file_name}", total) as bar:
+        sources = {
+            part.material.role: HashedSource(part.contents.archive, bar) for part in recipe.parts
+        }
+        writer = ZipWriter(sink)
+        for planned in plan.members:
+            if isinstance(planned, MadeMember):
+                writer.write_stored(planned.name, planned.data, executable=planned.executable)
+                continue
+            member = planned.member
+            source = sources[planned.role]
+            copy = partial(source.copy, member.data_offset, member.compressed_size)
+            writer.write_raw(planned.name, member, copy)
+        writer.close()
+        for part in recipe.parts:
+            sources[part.material.role].require_sha256(part.material.sha256)

@@ -1,0 +1,93 @@
+"""The file that a build writes: there in full, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from vllm_patchkit.errors import HostError
+
+BUFFER_BYTES = 1 << 20
+MODE = 0o644
+NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+
+
+@contextmanager
+def new_file(path: Path, size_bytes: int) -> Iterator[BinaryIO]:
+    """Give a stream whose content appears at ``path`` when the block ends without an error.
+
+    Where the file system has unnamed files (O_TMPFILE), not even a killed process leaves
+    anything behind. Nothing is synced: a wheel that a power cut took can be built again.
+
+    :raises HostError: the folder cannot be written, or has less room than ``size_bytes``.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _require_room(path.parent, size_bytes)
+        with _unnamed_file(path) as stream:
+            yield stream
+    except OSError as error:
+        raise HostError(
+            f"cannot write {path}: {error.strerror}",
+            hint="choose another folder with --out",
+        ) from error
+
+
+@contextmanager
+def _unnamed_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a stream to a file that gets its name when the block ends."""
+    try:
+        handle = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, MODE)
+    except OSError as error:
+        if error.errno not in NO_UNNAMED_FILES:
+            raise
+        with _hidden_file(path) as stream:
+            yield stream
+        return
+    with os.fdopen(handle, "wb", buffering=BUFFER_BYTES) as stream:
+        yield stream
+        stream.flush()
+        os.fchmod(handle, MODE)
+        _give_name(handle, path)
+
+
+def _give_name(handle: int, path: Path) -> None:
+    """Link an unnamed file into its folder and rename it over whatever has the name now."""
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # A directory descriptor makes Python call linkat, which can follow the link in /proc.
+            os.link(f"/proc/self/fd/{handle}", "wheel", dst_dir_fd=directory)
+        finally:
+            os.close(directory)
+        (Path(folder) / "wheel").replace(path)
+
+
+@contextmanager
+def _hidden_file(path: Path) -> Iterator[BinaryIO]:
+    """Do the same with a temporary name, which only an orderly end takes away."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb", buffering=BUFFER_BYTES) as stream:
+            yield stream
+            stream.flush()
+            os.fchmod(handle, MODE)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _require_room(folder: Path, size_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size_bytes:
+        raise HostError(
+            f"{folder} has {free / 1e6:.0f} MB free; the wheel takes {size_bytes / 1e6:.0f} MB",
+            hint="make room, or choose another folder with --out",
+        )
