@@ -7,6 +7,7 @@ from pathlib import Path
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
 from vllm_patchkit.stack.lock import parse_lock
+from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Lock, Stack
 from vllm_patchkit.stack.series import SUFFIX
 
@@ -48,7 +49,8 @@ def find_stack(name_or_path: str | Path | None = None, *, start: Path | None = N
 
     Looked at in this order: the path itself; ``patches/<name>`` in ``start`` (the current
     folder by default) and its parents; the stacks that come with this package. Without a name,
-    the one stack that the nearest of these places holds.
+    the one stack that the nearest of these places holds; a stack for a plain folder, such as a
+    model's, is always named.
 
     :raises UsageError: there is no such stack, or several and no name; lists them.
     """
@@ -76,12 +78,19 @@ def list_stacks(*, start: Path | None = None) -> list[Path]:
 def _find_only_stack(places: list[Path]) -> Path:
     for place in places:
         stacks = _list_stacks(place)
-        if len(stacks) == 1:
-            return stacks[0]
+        installed = [stack for stack in stacks if _has_distribution(stack)]
+        for only in (installed, stacks):
+            if len(only) == 1:
+                return only[0]
         if stacks:
             names = ", ".join(stack.name for stack in stacks)
             raise UsageError(f"{place} holds several stacks", hint=f"name one of: {names}")
     raise UsageError("no stack was found", hint=f"give a folder with a {METADATA}")
+
+
+def _has_distribution(folder: Path) -> bool:
+    file = folder / METADATA
+    return bool(parse_metadata(_read(file), str(file)).base.distribution)
 
 
 def _stack_places(start: Path) -> list[Path]:
