@@ -12,6 +12,8 @@ from vllm_patchkit.fork.base import BaseTree
 from vllm_patchkit.fork.folder import edit_metadata, read_folder, replace_folder
 from vllm_patchkit.fork.git import Repository
 from vllm_patchkit.fork.history import record_operation
+from vllm_patchkit.stack.apply import step_patches
+from vllm_patchkit.stack.effect_rules import compile_fault
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
 from vllm_patchkit.stack.lock import add_known, format_lock, make_lock, parse_lock
 from vllm_patchkit.stack.model import Lock, Stack
@@ -169,31 +171,15 @@ def compile_faults(stack: Stack, read_base: Read, *, skip: frozenset[bytes]) -> 
 
     :param skip: patch files (as bytes) that need no check, because they were checked before.
     """
-    from vllm_patchkit.stack.apply import step_patches
-
     faults = []
     for step in step_patches(stack.patches, read_base):
         if step.patch.data in skip:
             continue
         for path, data in sorted(step.after.items()):
             if data is not None and path.endswith(".py"):
-                fault = _compile_fault(path, data)
-                faults += [f"{step.patch.name} leaves {fault}"] if fault else []
+                fault = compile_fault(data, path)
+                faults += [f"{step.patch.name}: {path}: {fault}"] if fault else []
     return tuple(faults)
-
-
-def _compile_fault(path: str, data: bytes) -> str | None:
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(data, path, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        return f"{path}:{error.lineno}: {error.msg}"
-    except ValueError as error:
-        return f"{path}: {error}"
-    return None
 
 
 def require_stack_folder(folder: Path) -> dict[str, bytes]:

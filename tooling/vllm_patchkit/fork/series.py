@@ -126,8 +126,12 @@ class TreeState:
         changed = {
             path: None if data is None else File(data, modes[path]) for path, data in after.items()
         }
-        self._files.update(changed)
+        self.update(changed)
         return changed
+
+    def update(self, files: Mapping[str, File | None]) -> None:
+        """Take over files that were changed some other way."""
+        self._files.update(files)
 
 
 def author_of(message: Message) -> Person:
