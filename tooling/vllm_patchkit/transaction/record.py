@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
+
+QUOTED = re.compile(rb'"((?:[^"]|"")*)"')
 
 
 def record_row(path: str, content: bytes) -> bytes:
@@ -53,12 +56,9 @@ def update_record(record: bytes, changes: Mapping[str, bytes | None]) -> bytes:
 
 def row_path(row: bytes) -> str:
     """Return the path of a row; a path with a comma or a quotation mark is quoted in CSV."""
-    if not row.startswith(b'"'):
-        return row.partition(b",")[0].rstrip(b"\r\n").decode("utf-8", "surrogateescape")
-    end = row.find(b'",', 1)
-    while end > 0 and (end - len(row[:end].rstrip(b'"'))) % 2:
-        end = row.find(b'",', end + 1)
-    return row[1:end].replace(b'""', b'"').decode("utf-8", "surrogateescape")
+    quoted = QUOTED.match(row)
+    path = quoted[1].replace(b'""', b'"') if quoted else row.partition(b",")[0].rstrip(b"\r\n")
+    return path.decode("utf-8", "surrogateescape")
 
 
 def _quoted(path: str) -> str:
