@@ -89,6 +89,7 @@ def _apply_hunks(diff: FileDiff, before: bytes) -> bytes:
     for number, hunk in enumerate(diff.hunks, 1):
         start = _first_index(hunk.old_start, hunk.old_count)
         _require_match(diff, number, hunk, old, start)
+        _require_end(diff, number, hunk, len(old))
         if start < taken:
             raise HunkMismatch(f"{_place(diff, number, hunk)} overlaps the one before it")
         new.extend(old[taken:start])
@@ -124,6 +125,21 @@ def _require_match(diff: FileDiff, number: int, hunk: Hunk, old: list[bytes], st
         f"expected {wanted}, found {have}",
         hint=REFRESH_HINT,
     )
+
+
+def _require_end(diff: FileDiff, number: int, hunk: Hunk, line_count: int) -> None:
+    """Check that the file ends where the hunk says so: context before a change, none after it.
+
+    git apply reads hunks so, too. A hunk without any context may be of a ``-U0`` diff.
+    """
+    ends = hunk.lines[-1].op != " " and any(line.op == " " for line in hunk.lines)
+    last = _first_index(hunk.old_start, hunk.old_count) + hunk.old_count
+    if ends and last != line_count:
+        raise HunkMismatch(
+            f"{_place(diff, number, hunk)} does not match: the patch was cut from a file that "
+            f"ends at line {last}, this one has {line_count} lines",
+            hint=REFRESH_HINT,
+        )
 
 
 def _require_absent(diff: FileDiff, before: bytes | None) -> None:
