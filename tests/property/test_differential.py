@@ -15,7 +15,7 @@ from support.edits import Edit, make_edits, mutate
 from support.peers import Repository, git_apply, gnu_patch, read_contents, write_contents
 from vllm_patchkit.diff.apply import Read, apply_diff, apply_file
 from vllm_patchkit.diff.format import format_diff
-from vllm_patchkit.diff.model import FileDiff
+from vllm_patchkit.diff.model import FileDiff, Hunk
 from vllm_patchkit.diff.names import decode_name, encode_name
 from vllm_patchkit.diff.parse import parse_diff
 from vllm_patchkit.diff.reverse import reverse_diff
@@ -115,16 +115,16 @@ def test_edits_to_files_that_changed_meanwhile(tmp_path: Path):
 
     ours, refused = exact_results(files, stale)
 
-    assert len(ours) > 30
+    assert len(ours) > 20
     assert len(refused) > 300
     by_git, _ = ask_peer(git_apply, tmp_path, files, stale, "--reject")
     by_patch, moved = ask_peer(gnu_patch, tmp_path, files, stale, "--verbose")
-    in_context = ours.keys() - without_context(files)
-    assert len(in_context) > 20
-    assert {name: by_git.get(name, "refused") for name in in_context} == {
-        name: ours[name] for name in in_context
-    }
-    assert {name: by_patch.get(name, "refused") for name in ours} == ours
+    for accepted, silent in ((by_git, without_context(files)), (by_patch, short_at_end(files))):
+        compared = ours.keys() - silent
+        assert len(compared) > 10
+        assert {name: accepted.get(name, "refused") for name in compared} == {
+            name: ours[name] for name in compared
+        }
     words = ("a file that ends at", "where more lines follow")
     file_goes_on = {name for name in refused if any(word in refused[name] for word in words)}
     assert file_goes_on
@@ -153,6 +153,22 @@ def without_context(files: tuple[FileDiff, ...]) -> set[bytes]:
         encode_name(diff.path)
         for diff in files
         if any(all(line.op != " " for line in hunk.lines) for hunk in diff.hunks)
+    }
+
+
+def short_at_end(files: tuple[FileDiff, ...]) -> set[bytes]:
+    """Return the files with a hunk of fewer context lines after the change than before it. To GNU
+    patch the file has to end there; to us, as to git, only where there are none after it at all,
+    because `git diff -W` writes such hunks anywhere."""
+
+    def lengths(hunk: Hunk) -> tuple[int, int]:
+        ops = "".join(line.op for line in hunk.lines)
+        return len(ops) - len(ops.lstrip()), len(ops) - len(ops.rstrip())
+
+    return {
+        encode_name(diff.path)
+        for diff in files
+        if any(after < before for before, after in map(lengths, diff.hunks))
     }
 
 

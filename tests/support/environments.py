@@ -208,5 +208,3 @@ def snapshot(root: Path) -> dict[str, bytes | str]:
         if not folders and not names:
             found[Path(folder).relative_to(root).as_posix() + "/"] = "empty folder"
     return found
-
-
