@@ -118,7 +118,7 @@ def check_record(site: Path, dist_info: str) -> list[str]:
     listed = [row[0] for row in rows]
     wrong += [f"{path} is listed twice" for path in set(listed) if listed.count(path) > 1]
     files = {path for path in snapshot(site) if path.startswith(("vllm/", dist_info))}
-    unlisted = {path for path in files - set(listed) if not path.endswith(".pyc")}
+    unlisted = {path for path in files - set(listed) if "__pycache__" not in path}
     return sorted(wrong + [f"{path} is not listed" for path in unlisted])
 
 

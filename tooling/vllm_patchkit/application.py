@@ -128,10 +128,12 @@ def changing(
         return
     with hold(target.root):
         found_journal = journal.read_journal(target.root / target.state)
-        outcome = None
-        if found_journal is not None:
-            outcome = recover(target.root, target.state, found_journal, operation, disk)
-        yield outcome
+        if found_journal is None:
+            # Dying between two mkdirs leaves no more than this.
+            disk.remove_folder(target.root / target.state)
+            yield None
+            return
+        yield recover(target.root, target.state, found_journal, operation, disk)
 
 
 def commit_changes(
