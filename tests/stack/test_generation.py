@@ -158,11 +158,6 @@ class TestSampling:
             assert [v.is_visual(token) for token in image[5:]] == ([True] * 3 + [False]) * 3
             assert (image[8], image[12], image[16]) == (v.eol, v.eol, v.eoi)
 
-    def test_greedy_n_children_are_alike(self, engine, oracle):
-        request = text_to_image(oracle.vocabulary, 1, "3*3")
-        result = engine.outputs([request], n=2, temperature=0.0)[0]
-        assert [list(output.token_ids) for output in result.outputs] == [oracle.generate(request)] * 2
-
     def test_seed_fixes_the_draw_whatever_shares_the_batch(self, engine, oracle, workload):
         """The same seed gives the same image alone and in a crowd; another seed another one."""
         request = text_to_image(oracle.vocabulary, 4, "4*4")

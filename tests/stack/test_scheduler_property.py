@@ -1,0 +1,612 @@
+"""The scheduler without a model: random worlds, and a worker that remembers which tokens each KV slot was computed from.
+
+The worker follows the protocol of `GPUModelRunner`. What it stores in a slot is a hash of all tokens up to it, so every
+read of a slot that was not computed, or was computed from other tokens, is found in the step that reads it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from checkpoint import Vocabulary
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from oracle import Grammar, open_image
+from vllm import SamplingParams
+from vllm.v1.core import kv_cache_utils
+from vllm.v1.core.sched import batch_scheduler
+from vllm.v1.core.sched.batch_scheduler import GuidedKVCacheManager, Scheduler
+from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+from vllm.v1.outputs import ModelRunnerOutput
+from vllm.v1.request import Request, RequestStatus
+
+VOCABULARY = Vocabulary(visual_size=6, text_size=8)
+
+# More steps than any world needs; a world that takes longer is starving somebody.
+MAX_STEPS = 4000
+
+
+def hash_prefix(parent: object, token: int) -> object:
+    return hash((parent, token))
+
+
+class BlockHashes:
+    """A hash function for blocks that remembers what it hashed."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[bytes, tuple[bytes, tuple[int, ...]]] = {}
+        self._known: dict[Any, bytes] = {}
+
+    def __call__(self, value: Any) -> bytes:
+        digest = self._known.setdefault(value, b"%032d" % len(self._known))
+        parent, tokens, _ = value
+        self.blocks[digest] = (parent, tokens)
+        return digest
+
+    def tokens(self, digest: bytes) -> list[int]:
+        """All tokens up to the end of a block."""
+        tokens: list[int] = []
+        while digest in self.blocks:
+            digest, block = self.blocks[digest]
+            tokens[:0] = block
+        return tokens
+
+
+@dataclass(kw_only=True)
+class World:
+    """Limits of an engine, and the requests that it gets."""
+
+    rng: random.Random
+    block_size: int
+    num_blocks: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    max_model_len: int
+    caching: bool
+    chunked_prefill: bool
+    threshold: int
+    priority: bool
+    pipeline: bool
+    arrivals: list[Arrival]
+
+
+@dataclass(kw_only=True)
+class Arrival:
+    """A request, when it comes, and after how many tokens its user gives up."""
+
+    step: int
+    prompt: list[int]
+    uncond: list[int] | None
+    uncond_no_image: list[int] | None
+    size: str | None
+    same_size: bool
+    max_tokens: int
+    priority: int
+    image_rate: float
+    patience: int | None
+
+    @property
+    def num_streams(self) -> int:
+        return (self.uncond is not None) + (self.uncond_no_image is not None)
+
+
+def make_prompt(rng: random.Random, length: int) -> list[int]:
+    """Text, often the same beginning, so that prompts share blocks."""
+    return VOCABULARY.text(1 + length, seed=rng.choice((1, 1, 2)))
+
+
+def make_arrival(rng: random.Random, max_model_len: int, budget: int | None) -> Arrival:
+    v = VOCABULARY
+    longest = max_model_len - 30 if budget is None else min(max_model_len - 30, budget)
+    prompt = make_prompt(rng, rng.randrange(0, max(1, longest // 2)))
+    streams = rng.choice((0, 1, 1, 1, 2))
+    uncond = make_prompt(rng, rng.randrange(0, 20)) if streams else None
+    no_image = make_prompt(rng, rng.randrange(0, 12)) if streams == 2 else None
+    size = f"{rng.randrange(1, 4)}*{rng.randrange(1, 5)}" if rng.random() < 0.8 else None
+    ending = rng.choice(("text", "text", "boi", "digits", "pixels"))
+    if ending == "boi":
+        prompt = [*prompt, v.boi]
+    elif ending == "digits":
+        prompt, size = [*prompt, v.boi, v.digit("2")], None
+    elif ending == "pixels":
+        image = v.image(3, 2, seed=rng.randrange(3))
+        prompt, size = [*prompt, *image[: rng.randrange(6, len(image))]], None
+        if uncond is not None and rng.random() < 0.5:
+            uncond = [*uncond, *open_image(v, prompt)]
+    return Arrival(
+        step=rng.randrange(0, 40), prompt=prompt, uncond=uncond, uncond_no_image=no_image, size=size,
+        same_size=rng.random() < 0.7, max_tokens=rng.choice((1, 5, 20, 45, 80)), priority=rng.randrange(3),
+        image_rate=rng.choice((0.02, 0.3, 1.0)), patience=rng.randrange(25) if rng.random() < 0.2 else None,
+    )
+
+
+def make_world(rng: random.Random) -> World:
+    block_size = rng.choice((1, 2, 4, 8))
+    max_model_len = rng.choice((60, 90, 120))
+    chunked = rng.random() < 0.8
+    max_num_seqs = rng.randrange(1, 12)
+    budget = rng.choice((max_num_seqs, max_num_seqs + 1, 16, 30, 64)) if chunked else max_model_len
+    budget = max(budget, max_num_seqs)
+    # As the engine does, leave enough blocks for one plain request of the greatest length.
+    fewest = -(-max_model_len // block_size) + 1
+    arrivals = [make_arrival(rng, max_model_len, None if chunked else budget) for _ in range(rng.randrange(1, 9))]
+    return World(
+        rng=rng, block_size=block_size, num_blocks=rng.choice((fewest, fewest + 3, fewest * 2, fewest * 8)),
+        max_num_seqs=max_num_seqs, max_num_batched_tokens=budget, max_model_len=max_model_len,
+        caching=rng.random() < 0.7, chunked_prefill=chunked, threshold=rng.choice((0, 0, 5)),
+        priority=rng.random() < 0.4, pipeline=rng.random() < 0.3,
+        # The frontend refuses requests that need more rows than there are.
+        arrivals=sorted((a for a in arrivals if 1 + a.num_streams <= max_num_seqs), key=lambda a: a.step),
+    )
+
+
+def make_scheduler(world: World) -> Scheduler:
+    v = VOCABULARY
+    hf_config = SimpleNamespace(
+        boi_token_id=v.boi, img_token_id=v.img, eol_token_id=v.eol, eoi_token_id=v.eoi,
+        visual_token_offset=v.visual_start, visual_vocab_size=v.visual_size,
+        size_token_ids={character: v.digit(character) for character in "0123456789*"},
+    )
+    config = SimpleNamespace(
+        model_config=SimpleNamespace(hf_config=hf_config, is_encoder_decoder=False, is_multimodal_model=False),
+        scheduler_config=SimpleNamespace(
+            max_num_seqs=world.max_num_seqs, max_num_batched_tokens=world.max_num_batched_tokens,
+            max_model_len=world.max_model_len, policy="priority" if world.priority else "fcfs",
+            long_prefill_token_threshold=world.threshold, chunked_prefill_enabled=world.chunked_prefill,
+            max_num_encoder_input_tokens=0, encoder_cache_size=0,
+        ),
+        cache_config=SimpleNamespace(
+            num_gpu_blocks=world.num_blocks, block_size=world.block_size, enable_prefix_caching=world.caching
+        ),
+        parallel_config=SimpleNamespace(
+            decode_context_parallel_size=1, data_parallel_rank=0, pipeline_parallel_size=2 if world.pipeline else 1
+        ),
+        lora_config=None, kv_events_config=None, kv_transfer_config=None, speculative_config=None, additional_config={},
+    )
+    spec = FullAttentionSpec(block_size=world.block_size, num_kv_heads=1, head_size=1, dtype=torch.float32)
+    structured = SimpleNamespace(should_advance=lambda request: False, grammar_bitmask=lambda *_: None)
+    return Scheduler(
+        vllm_config=config,
+        kv_cache_config=KVCacheConfig(
+            num_blocks=world.num_blocks, kv_cache_tensors=[], kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)]
+        ),
+        structured_output_manager=structured, mm_registry=SimpleNamespace(supports_multimodal_inputs=lambda _: False),
+        log_stats=True,
+    )
+
+
+@dataclass
+class Row:
+    """What a worker keeps of a request."""
+
+    params: SamplingParams
+    tokens: list[int]
+    blocks: list[int]
+    computed: int
+    # The tokens as the first rank of a pipeline knows them.
+    first_rank: list[int]
+    prefix: list[object] = field(default_factory=list)
+
+    def hashes(self, length: int) -> list[object]:
+        """Hashes of the prefixes of up to `length` tokens."""
+        while len(self.prefix) < length:
+            parent = self.prefix[-1] if self.prefix else None
+            self.prefix.append(hash_prefix(parent, self.tokens[len(self.prefix)]))
+        return self.prefix[:length]
+
+
+class Worker:
+    """Keeps rows and slots as the workers do, and checks every step it is given."""
+
+    def __init__(self, world: World, arrivals: dict[str, Arrival], scheduler: Scheduler, hashes: BlockHashes):
+        self.world, self.arrivals, self.scheduler, self.hashes = world, arrivals, scheduler, hashes
+        self.rows: dict[str, Row] = {}
+        self.slots: dict[int, object] = {}
+        self.sampled_tokens: dict[str, list[int]] = {}
+
+    def execute(self, output: Any) -> ModelRunnerOutput:
+        scheduled = output.num_scheduled_tokens
+        assert sum(scheduled.values()) == output.total_num_scheduled_tokens <= self.world.max_num_batched_tokens
+        assert len(scheduled) <= self.world.max_num_seqs
+        self.update_rows(output)
+        self.compute(scheduled)
+        sampling = [r for r, count in scheduled.items() if self.rows[r].computed + count == len(self.rows[r].tokens)]
+        self.check_lockstep(scheduled, sampling)
+        tokens = self.sample(sampling)
+        if any(self.arrivals[r].num_streams for r in self.sampled_tokens if r in self.rows and r in self.arrivals):
+            assert not any(output.num_common_prefix_blocks)
+        for request_id in sampling:
+            self.rows[request_id].tokens.append(tokens[request_id])
+        for request_id, count in scheduled.items():
+            self.rows[request_id].computed += count
+        self.check_prefix_cache()
+        ids = list(scheduled)
+        return ModelRunnerOutput(
+            req_ids=ids, req_id_to_index={r: i for i, r in enumerate(ids)},
+            sampled_token_ids=[[tokens[r]] if r in tokens else [] for r in ids],
+            logprobs=None, prompt_logprobs_dict={}, pooler_output=[],
+        )
+
+    def update_rows(self, output: Any) -> None:
+        for request_id in output.finished_req_ids:
+            self.rows.pop(request_id, None)
+        for new in output.scheduled_new_reqs:
+            assert new.req_id not in self.rows, "the worker was never told to forget it"
+            (blocks,) = new.block_ids
+            tokens = list(new.prompt_token_ids)
+            self.rows[new.req_id] = Row(new.sampling_params, tokens, list(blocks), new.num_computed_tokens, list(tokens))
+            self.sampled_tokens.setdefault(new.req_id, [])
+        cached = output.scheduled_cached_reqs
+        assert len(set(cached.req_ids)) == len(cached.req_ids)
+        news = {new.req_id for new in output.scheduled_new_reqs}
+        assert news | set(cached.req_ids) == set(output.num_scheduled_tokens)
+        assert not news & set(cached.req_ids)
+        for i, request_id in enumerate(cached.req_ids):
+            row = self.rows[request_id]
+            row.computed = cached.num_computed_tokens[i]
+            if cached.resumed_from_preemption[i]:
+                (blocks,) = cached.new_block_ids[i]
+                row.blocks = list(blocks)
+            elif cached.new_block_ids[i] is not None:
+                (blocks,) = cached.new_block_ids[i]
+                row.blocks += blocks
+            if self.world.pipeline:
+                self.update_first_rank(row, cached.new_token_ids[i])
+                assert len(cached.new_token_ids[i]) == output.num_scheduled_tokens[request_id]
+
+    @staticmethod
+    def update_first_rank(row: Row, new: list[int]) -> None:
+        """As `GPUModelRunner._update_states` does on all ranks but the last one."""
+        unknown = row.computed + len(new) - len(row.first_rank)
+        if unknown > 0:
+            row.first_rank += new[-unknown:]
+        row.first_rank[row.computed : row.computed + len(new)] = new
+
+    def compute(self, scheduled: dict[str, int]) -> None:
+        """Writes the slots of all rows, then reads all that attention reads."""
+        size = self.world.block_size
+        written: dict[int, object] = {}
+        for request_id, count in scheduled.items():
+            row = self.rows[request_id]
+            assert count > 0
+            end = row.computed + count
+            assert end <= len(row.tokens), "a token is computed that nobody sampled"
+            assert end <= self.world.max_model_len
+            if self.world.pipeline:
+                assert row.first_rank[:end] == row.tokens[:end]
+            for position, value in enumerate(row.hashes(end)[row.computed :], row.computed):
+                slot = row.blocks[position // size] * size + position % size
+                assert slot >= size, "the null block is written"
+                assert written.setdefault(slot, value) == value, "two rows write other tokens to one slot"
+        self.slots |= written
+        for request_id, count in scheduled.items():
+            row = self.rows[request_id]
+            for position, value in enumerate(row.hashes(row.computed + count)):
+                slot = row.blocks[position // size] * size + position % size
+                assert self.slots.get(slot) == value, f"{request_id} reads a slot of other tokens at {position}"
+
+    def check_lockstep(self, scheduled: dict[str, int], sampling: list[str]) -> None:
+        """In an image, the streams of a request are sampled when it is; else they do not run."""
+        for request_id, arrival in self.arrivals.items():
+            streams = [f"{request_id}-stream-{i}" for i in range(arrival.num_streams)]
+            known = [stream for stream in streams if stream in scheduled]
+            if not known and request_id not in scheduled:
+                continue
+            tokens = self.rows[request_id].tokens
+            if not self.grammar(request_id).in_pixels:
+                assert not known, "a stream runs outside of an image"
+                continue
+            assert len({row in sampling for row in (request_id, *streams)}) == 1, "streams are sampled apart"
+            if request_id in sampling:
+                output = tokens[len(arrival.prompt) :]
+                for stream, expected in zip(streams, self.expected_streams(arrival, output), strict=True):
+                    assert self.rows[stream].tokens == expected
+
+    def grammar(self, request_id: str) -> Grammar:
+        arrival = self.arrivals[request_id]
+        grammar = Grammar(VOCABULARY, arrival.size, arrival.same_size).read_prompt(arrival.prompt)
+        return grammar.read_output(self.rows[request_id].tokens[len(arrival.prompt) :])
+
+    def expected_streams(self, arrival: Arrival, output: list[int]) -> Iterator[list[int]]:
+        """The tokens of the streams of a request in an image."""
+        v = VOCABULARY
+        opened = open_image(v, arrival.prompt)
+        images: list[list[int]] = [opened] if opened else []
+        inside = bool(opened)
+        for token in output:
+            if not inside and token == v.boi:
+                images.append([])
+                inside = True
+            if inside:
+                images[-1].append(token)
+                inside = token != v.eoi
+        for prompt, starts_afresh in ((arrival.uncond, False), (arrival.uncond_no_image, True)):
+            if prompt is not None:
+                own = prompt[: len(prompt) - len(open_image(v, prompt))]
+                yield own + (images[-1] if starts_afresh else [token for image in images for token in image])
+
+    def sample(self, sampling: list[str]) -> dict[str, int]:
+        """Tokens that the grammar allows; streams repeat that of their request."""
+        tokens: dict[str, int] = {}
+        for request_id in sampling:
+            if request_id in self.arrivals:
+                tokens[request_id] = self.choose(request_id)
+                self.sampled_tokens[request_id].append(tokens[request_id])
+        return tokens | {r: tokens[r.rpartition("-stream-")[0]] for r in sampling if r not in self.arrivals}
+
+    def choose(self, request_id: str) -> int:
+        rng, arrival = self.world.rng, self.arrivals[request_id]
+        grammar = self.grammar(request_id)
+        if not grammar.opened:
+            if rng.random() < arrival.image_rate:
+                return VOCABULARY.boi
+            return rng.choice((*range(VOCABULARY.text_start, VOCABULARY.visual_start), VOCABULARY.eos))
+        try:
+            allowed = grammar.allowed()
+        except KeyError:
+            # A header that the prompt begins in a way that the model would not.
+            allowed = [VOCABULARY.img]
+        small = [VOCABULARY.digit("1"), VOCABULARY.digit("0")]
+        return rng.choice([token for token in allowed if token in small] or allowed)
+
+    def check_prefix_cache(self) -> None:
+        """Each slot of a block in the prefix cache is computed, from the tokens that the block is found by."""
+        size = self.world.block_size
+        for block in self.scheduler.kv_cache_manager.block_pool.blocks:
+            if block.block_hash is None:
+                continue
+            tokens = self.hashes.tokens(kv_cache_utils.get_block_hash(block.block_hash))
+            value: object = None
+            for position, token in enumerate(tokens):
+                value = hash_prefix(value, token)
+                offset = position - (len(tokens) - size)
+                if offset >= 0:
+                    assert self.slots.get(block.block_id * size + offset) == value, "a block is cached too early"
+
+
+def make_request(request_id: str, arrival: Arrival, hasher: Any) -> Request:
+    extra: dict[str, Any] = {"force_same_image_size": arrival.same_size}
+    if arrival.uncond is not None:
+        extra["guidance_scale"] = 3.0
+    if arrival.uncond_no_image is not None:
+        extra["image_cfg_scale"] = 1.5
+    if arrival.size is not None:
+        height, width = map(int, arrival.size.split("*"))
+        extra |= {"height": 16 * height, "width": 16 * width, "area": 256 * height * width}
+    params = SamplingParams(max_tokens=arrival.max_tokens, extra_args=extra, detokenize=False)
+    return Request(
+        request_id, list(arrival.prompt), params, None, VOCABULARY.eos, arrival_time=float(arrival.step),
+        priority=arrival.priority, block_hasher=hasher, uncond_prompt_token_ids=arrival.uncond,
+        uncond_no_image_prompt_token_ids=arrival.uncond_no_image,
+    )
+
+
+def run(world: World) -> int:
+    """Runs a world to its end, checks every step, and returns how many there were."""
+    hashes = BlockHashes()
+    kv_cache_utils.NONE_HASH = b"none"
+    hasher = kv_cache_utils.get_request_block_hasher(world.block_size, hashes) if world.caching else None
+    scheduler = make_scheduler(world)
+    arrivals: dict[str, Arrival] = {}
+    worker = Worker(world, arrivals, scheduler, hashes)
+    pending = deque(world.arrivals)
+    received: dict[str, list[int]] = {}
+    ended: dict[str, str] = {}
+    in_flight: deque[tuple[Any, ModelRunnerOutput]] = deque()
+
+    for step in itertools.count():
+        assert step < MAX_STEPS, "starving"
+        while pending and (pending[0].step <= step or not scheduler.has_requests()):
+            request_id = f"r{len(arrivals)}"
+            arrivals[request_id] = pending.popleft()
+            received[request_id] = []
+            scheduler.add_request(make_request(request_id, arrivals[request_id], hasher))
+        for request_id, arrival in arrivals.items():
+            if request_id not in ended and arrival.patience is not None and len(received[request_id]) >= arrival.patience:
+                scheduler.finish_requests(request_id, RequestStatus.FINISHED_ABORTED)
+                ended[request_id] = "abort"
+        if scheduler.has_requests():
+            output = scheduler.schedule()
+            in_flight.append((output, worker.execute(output)))
+            # A pipeline of two ranks is given the next batch before it returns the first one.
+            if world.pipeline and output.total_num_scheduled_tokens > 0 and len(in_flight) < 2:
+                continue
+        if in_flight:
+            collect(scheduler.update_from_output(*in_flight.popleft()), received, ended)
+        if not pending and not in_flight and not scheduler.has_requests():
+            break
+
+    assert ended.keys() == arrivals.keys()
+    for request_id, arrival in arrivals.items():
+        tokens = worker.sampled_tokens.get(request_id, [])
+        assert received[request_id] == tokens[: len(received[request_id])]
+        if ended[request_id] == "stop":
+            assert tokens[-1] == VOCABULARY.eos
+        elif ended[request_id] == "length" and len(tokens) < arrival.max_tokens:
+            assert_had_no_room(world, arrival, tokens)
+    assert_nothing_leaked(scheduler, worker)
+    return step
+
+
+def collect(outputs: dict[int, Any], received: dict[str, list[int]], ended: dict[str, str]) -> None:
+    for output in outputs.get(0).outputs if 0 in outputs else ():
+        assert output.request_id in received, "a hidden stream has an output"
+        assert output.request_id not in ended
+        received[output.request_id] += output.new_token_ids
+        if output.finish_reason is not None:
+            ended[output.request_id] = str(output.finish_reason)
+
+
+def assert_had_no_room(world: World, arrival: Arrival, tokens: list[int]) -> None:
+    """Without the tokens it was allowed, a request may only end where the context or all of the KV cache is full."""
+    v = VOCABULARY
+    prompts = [arrival.prompt, *(p for p in (arrival.uncond, arrival.uncond_no_image) if p is not None)]
+    longest = max(map(len, prompts)) + len(open_image(v, arrival.prompt)) + len(tokens)
+    # Up to BOI and six tokens of a size are set aside for each stream.
+    blocks = sum(-(-(len(p) + len(open_image(v, arrival.prompt)) + len(tokens) + 8) // world.block_size) for p in prompts)
+    assert longest >= world.max_model_len or blocks > world.num_blocks - 1, "ended with room to go on"
+
+
+def assert_nothing_leaked(scheduler: Scheduler, worker: Worker) -> None:
+    manager = scheduler.kv_cache_manager
+    assert manager.block_pool.get_num_free_blocks() == manager.block_pool.num_gpu_blocks - 1
+    assert not any(block.ref_cnt for block in manager.block_pool.blocks if not block.is_null)
+    for single in manager.coordinator.single_type_managers:
+        assert not single.req_to_blocks
+        assert not single.num_cached_block
+    assert not scheduler.requests
+    assert not scheduler.running
+    assert not scheduler.waiting
+    assert not scheduler.groups
+    worker.execute(scheduler.schedule())
+    assert not worker.rows, "the worker keeps rows for ever"
+    assert scheduler.max_num_running_reqs == worker.world.max_num_seqs
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.randoms(use_true_random=False))
+def test_every_step_of_random_worlds(rng: random.Random) -> None:
+    """No step breaks an invariant, everybody ends, and nothing is left behind."""
+    run(make_world(rng))
+
+
+def test_many_more_steps() -> None:
+    """The same over worlds that hypothesis does not choose, with how many steps that is."""
+    steps = sum(run(make_world(random.Random(seed))) for seed in range(600))
+    assert steps > 30_000
+
+
+def no_hold(patch: pytest.MonkeyPatch) -> None:
+    grant = Scheduler._grant_tokens
+    patch.setattr(Scheduler, "_grant_tokens", lambda self: (grant(self)[0], []))
+
+
+def no_trim(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Scheduler, "_trim_last_tokens", lambda self, output: self.trimmed_groups.clear())
+
+
+def trim_after_full_allocation(patch: pytest.MonkeyPatch) -> None:
+    """The last token's slot is allocated, and so published, though it is computed a step later."""
+    allocate = GuidedKVCacheManager.allocate_slots
+
+    def allocate_all(self: GuidedKVCacheManager, request: Request, *args: Any, **kwargs: Any) -> Any:
+        blocks = allocate(self, request, *args, **kwargs)
+        if blocks is not None and self.scheduler.trimmed_groups and self.scheduler.trimmed_groups[-1].request is request:
+            self.coordinator.allocate_new_blocks(request.request_id, request.num_tokens)
+            self.cache_blocks(request, request.num_tokens)
+        return blocks
+
+    patch.setattr(GuidedKVCacheManager, "allocate_slots", allocate_all)
+
+
+def early_caching(patch: pytest.MonkeyPatch) -> None:
+    allocate = GuidedKVCacheManager._allocate_stream
+
+    def allocate_and_publish(self: GuidedKVCacheManager, group: Any, stream: Any) -> None:
+        allocate(self, group, stream)
+        self.cache_blocks(stream.request, stream.request.num_tokens)
+
+    patch.setattr(GuidedKVCacheManager, "_allocate_stream", allocate_and_publish)
+
+
+def missing_free(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(GuidedKVCacheManager, "free_stream", lambda self, stream: self.scheduler.park(stream))
+
+
+def missing_park(patch: pytest.MonkeyPatch) -> None:
+    def park(self: Scheduler, stream: Any) -> None:
+        stream.is_known = False
+
+    patch.setattr(Scheduler, "park", park)
+
+
+def rows_not_reserved(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Scheduler, "admit", lambda self, group: None)
+
+
+def rows_not_returned(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Scheduler, "dismiss", lambda self, group: setattr(group, "is_admitted", False))
+
+
+def budget_not_reserved(patch: pytest.MonkeyPatch) -> None:
+    grant = Scheduler._grant_tokens
+    patch.setattr(Scheduler, "_grant_tokens", lambda self: (0, grant(self)[1]))
+
+
+def memory_not_reserved(patch: pytest.MonkeyPatch) -> None:
+    """Slots for the streams are taken as they run, not together with those of their request."""
+    patch.setattr(GuidedKVCacheManager, "_get_growing_streams", lambda self, group: [])
+
+
+def last_token_of_a_stream_runs_alone(patch: pytest.MonkeyPatch) -> None:
+    missing = batch_scheduler.Stream.num_missing.fget
+    assert missing is not None
+    patch.setattr(batch_scheduler.Stream, "num_missing", property(lambda self: missing(self) + (not self.is_known)))
+
+
+def text_reaches_the_streams(patch: pytest.MonkeyPatch) -> None:
+    def push(self: Scheduler, group: Any, token: int) -> None:
+        group.grammar.push(token)
+        for stream in group.streams:
+            stream.request.append_output_token_ids(token)
+            if not group.in_lockstep:
+                self.park(stream)
+
+    patch.setattr(Scheduler, "_push_token", push)
+
+
+def third_stream_keeps_images(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Scheduler, "_forget_images", lambda self, stream: None)
+
+
+def common_prefix_blocks(patch: pytest.MonkeyPatch) -> None:
+    """Cascade attention would read blocks that hidden rows do not share."""
+    update = Scheduler._update_after_schedule
+
+    def count(self: Scheduler, output: Any) -> None:
+        update(self, output)
+        output.num_common_prefix_blocks = [int(bool(self.running))]
+
+    patch.setattr(Scheduler, "_update_after_schedule", count)
+
+
+def preempted_requests_stay_scheduled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Scheduler, "_drop_unscheduled", lambda self, output: None)
+
+
+def stuck_groups_wait_for_ever(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Scheduler, "_end_stuck_group", lambda self, group: None)
+
+
+def all_blocks_hit(patch: pytest.MonkeyPatch) -> None:
+    """No token but the trimmed one is left to schedule."""
+    patch.delattr(GuidedKVCacheManager, "get_computed_blocks")
+
+
+FAULTS: list[Callable[[pytest.MonkeyPatch], None]] = [
+    no_hold, no_trim, trim_after_full_allocation, early_caching, missing_free, missing_park, rows_not_reserved,
+    rows_not_returned, budget_not_reserved, memory_not_reserved, last_token_of_a_stream_runs_alone,
+    text_reaches_the_streams, third_stream_keeps_images, common_prefix_blocks, preempted_requests_stay_scheduled,
+    stuck_groups_wait_for_ever, all_blocks_hit,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_faults_are_found(fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks above fail when the scheduler is broken in any of these ways."""
+    monkeypatch.setattr(f"{__name__}.MAX_STEPS", 1500)
+    fault(monkeypatch)
+    for seed in range(600):
+        try:
+            run(make_world(random.Random(seed)))
+        except Exception:
+            return
+    pytest.fail("600 worlds did not notice")

@@ -1,0 +1,212 @@
+"""`vllm serve` and a plain OpenAI client (patches of the server, and AsyncLLM beneath it)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+import openai
+import pytest
+from engine import extra_args_of
+from oracle import Request
+from server import Server
+from workload import editing, text_to_image
+
+
+@pytest.fixture(scope="module")
+def server(checkpoint, tmp_path_factory):
+    with Server(checkpoint, tmp_path_factory.mktemp("server") / "log", "--max-num-seqs", "15") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def model(client):
+    return client.models.list().data[0].id
+
+
+@pytest.fixture(scope="module")
+def words(oracle):
+    return {token: word for word, token in oracle.vocabulary.words().items()}
+
+
+def body(request: Request, **fields):
+    """Arguments of `client.completions.create` for a greedy request."""
+    extra = {"return_token_ids": True, "stop_token_ids": list(request.stop), **extra_args_of(request)}
+    if request.uncond is not None:
+        extra["uncond_prompt_token_ids"] = request.uncond
+    if request.uncond_no_image is not None:
+        extra["uncond_no_image_prompt_token_ids"] = request.uncond_no_image
+    arguments = {
+        "prompt": request.prompt, "temperature": 0, "max_tokens": request.max_tokens,
+        "logit_bias": {str(token): bias for token, bias in request.logit_bias.items()},
+        "extra_body": extra | fields.pop("extra_body", {}),
+    }
+    return arguments | fields
+
+
+def tokens_of(choice):
+    return list(choice.model_dump()["token_ids"])
+
+
+def test_token_ids(client, model, oracle):
+    """Token ids in, the oracle's token ids out; usage counts the conditional stream, once."""
+    request = text_to_image(oracle.vocabulary, 2, "3*4")
+    response = client.completions.create(model=model, **body(request))
+    (choice,) = response.choices
+    assert tokens_of(choice) == oracle.generate(request)
+    assert choice.finish_reason == "stop"
+    assert response.usage.prompt_tokens == len(request.prompt)
+    assert response.usage.completion_tokens == len(oracle.generate(request))
+
+
+def test_three_streams(client, model, oracle):
+    request = editing(oracle.vocabulary, 6)
+    response = client.completions.create(model=model, **body(request))
+    assert tokens_of(response.choices[0]) == oracle.generate(request)
+
+
+def test_text(client, model, oracle, words):
+    """Prompts as text; the answer's text is the words of its tokens."""
+    request = text_to_image(oracle.vocabulary, 3, "2*3")
+    text = {"prompt": " ".join(words[token] for token in request.prompt)}
+    extra = {"uncond_prompt": " ".join(words[token] for token in request.uncond), "uncond_prompt_token_ids": None,
+             "skip_special_tokens": False}
+    response = client.completions.create(model=model, **body(request, **text, extra_body=extra))
+    expected = oracle.generate(request)
+    assert tokens_of(response.choices[0]) == expected
+    # vLLM leaves the text of a stop token out.
+    assert response.choices[0].text.split() == [words[token] for token in expected[:-1]]
+
+
+def test_streaming(client, model, oracle):
+    """Deltas add up to the result, and arrive one by one."""
+    request = text_to_image(oracle.vocabulary, 4, "4*4")
+    chunks = list(client.completions.create(
+        model=model, stream=True, stream_options={"include_usage": True}, **body(request)
+    ))
+    deltas = [tokens_of(chunk.choices[0]) for chunk in chunks if chunk.choices]
+    expected = oracle.generate(request)
+    assert [token for delta in deltas for token in delta] == expected
+    assert len(deltas) > len(expected) // 2
+    assert chunks[-1].usage.completion_tokens == len(expected)
+    assert chunks[-1].usage.prompt_tokens == len(request.prompt)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_batch_of_prompts(client, model, oracle, shared):
+    """Several prompts with one unconditional prompt for all, or one for each."""
+    v = oracle.vocabulary
+    requests = [text_to_image(v, 3, "2*3", prompt=v.text(9 + seed, seed=50 + seed), uncond=v.text(5 if shared else 4 + seed, seed=60))
+                for seed in range(3)]
+    uncond = requests[0].uncond if shared else [request.uncond for request in requests]
+    arguments = body(requests[0], prompt=[request.prompt for request in requests],
+                     extra_body={"uncond_prompt_token_ids": uncond})
+    response = client.completions.create(model=model, **arguments)
+    found = [tokens_of(choice) for choice in sorted(response.choices, key=lambda choice: choice.index)]
+    assert found == [oracle.generate(request) for request in requests]
+
+
+def test_n(client, model, oracle):
+    """n images of one prompt; usage counts the prompt once."""
+    v = oracle.vocabulary
+    request = text_to_image(v, 1, "3*3")
+    response = client.completions.create(model=model, **body(request, n=3, temperature=1.0, seed=3))
+    images = [tokens_of(choice) for choice in response.choices]
+    assert len({tuple(image) for image in images}) == 3
+    assert all(image[:5] == v.header(3, 3) and len(image) == 17 and image[-1] == v.eoi for image in images)
+    assert response.usage.prompt_tokens == len(request.prompt)
+    assert response.usage.completion_tokens == 3 * 17
+
+
+def test_plain_requests_and_unknown_fields(client, model, oracle):
+    """A request without image parameters is what it was; fields that nobody knows are ignored, as upstream does."""
+    request = Request(prompt=oracle.vocabulary.text(12, seed=70), max_tokens=12)
+    arguments = body(request, extra_body={"no_such_field": 1})
+    response = client.completions.create(model=model, **arguments)
+    assert tokens_of(response.choices[0]) == oracle.generate(request)
+
+
+def test_concurrent_clients(server, model, oracle, workload):
+    """Streams of all kinds at once, each by a client of its own, and some that hang up."""
+    names = [name for name in workload.requests if "free-size" not in name]
+
+    async def one(client, name, hang_up):
+        stream = await client.completions.create(model=model, stream=True, **body(workload.requests[name]))
+        tokens = []
+        async for chunk in stream:
+            tokens += tokens_of(chunk.choices[0])
+            if hang_up and len(tokens) > 8:
+                await stream.close()
+                return None
+        return tokens
+
+    async def all_of_them():
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+            jobs = [one(client, name, hang_up) for name in names for hang_up in (False, len(name) % 2 == 0)]
+            return await asyncio.gather(*jobs)
+
+    results = asyncio.run(all_of_them())
+    assert workload.differences(dict(zip(names, results[::2], strict=True))) == {}
+    deadline = time.monotonic() + 30
+    while server.metric("vllm:num_requests_running") or server.metric("vllm:num_requests_waiting"):
+        assert time.monotonic() < deadline, "requests of clients that hung up still run"
+        time.sleep(0.2)
+    assert server.metric("vllm:kv_cache_usage_perc") == 0
+
+
+def test_metrics_count_a_guided_request_once(server, client, model, oracle):
+    """One request, its own prompt tokens and its own generated tokens."""
+    request = text_to_image(oracle.vocabulary, 2, "3*4", prompt=oracle.vocabulary.text(33, seed=71))
+    names = ("vllm:request_success_total", "vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+    before = [server.metric(name) for name in names]
+    client.completions.create(model=model, **body(request))
+    after = [server.metric(name) for name in names]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [1, 33, len(oracle.generate(request))]
+
+
+BAD = {
+    "scale": ({"guidance_scale": -2}, "guidance_scale"),
+    "scale-type": ({"guidance_scale": "much"}, "guidance_scale"),
+    "scale-without-prompt": ({"uncond_prompt_token_ids": None}, "guidance_scale"),
+    "prompt-without-scale": ({"guidance_scale": None}, "guidance_scale"),
+    "image-scale": ({"image_cfg_scale": 2}, "image_cfg_scale"),
+    "size": ({"width": None}, "width"),
+    "too-long": ({"width": 2048, "height": 2048, "area": 2048 * 2048}, "max_model_len"),
+    "top-p": ({"visual_top_p": 2}, "visual_top_p"),
+    "top-k": ({"text_top_k": -7}, "text_top_k"),
+    "temperature": ({"visual_temperature": -1}, "visual_temperature"),
+    "token-id": ({"uncond_prompt_token_ids": [1, 99999]}, "uncond_prompt"),
+    "two-for-one": ({"uncond_prompt_token_ids": [[1], [1]]}, "uncond_prompt_token_ids"),
+    "empty": ({"uncond_prompt_token_ids": []}, "uncond_prompt|prompt"),
+    "long-uncond": ({"uncond_prompt_token_ids": [30] * 600}, "uncond|max_model_len"),
+    "beam-search": ({"use_beam_search": True}, "beam"),
+    "structured": ({"structured_outputs": {"choice": ["a", "b"]}}, "[Ss]tructured"),
+    "min-p": ({"min_p": 0.2}, "min_p"),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("case", BAD)
+def test_bad_parameters_are_http_400(client, model, oracle, case, stream):
+    """Each refusal names the parameter, streamed or not, and the server goes on."""
+    extra, message = BAD[case]
+    request = text_to_image(oracle.vocabulary, 2, "2*2")
+    with pytest.raises(openai.BadRequestError, match=message) as error:
+        list(client.completions.create(model=model, stream=stream, **body(request, extra_body=extra)))
+    assert error.value.status_code == 400
+    response = client.completions.create(model=model, **body(request))
+    assert tokens_of(response.choices[0]) == oracle.generate(request)
+
+
+def test_image_parameters_without_guidance(client, model, oracle):
+    """A size and no unconditional prompt: one stream, the grammar holds."""
+    request = replace(text_to_image(oracle.vocabulary, 2, "3*3"), uncond=None)
+    response = client.completions.create(model=model, **body(request))
+    assert tokens_of(response.choices[0]) == oracle.generate(request)
