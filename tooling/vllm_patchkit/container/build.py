@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from vllm_patchkit.container.context import context_size, stream_context
 from vllm_patchkit.container.engine import Engine, ImageError, engine_errors, require_image
 from vllm_patchkit.container.plan import DOCKERFILE, ImagePlan
 from vllm_patchkit.container.seal import OWN_LAYERS, format_archive, format_config, image_id
+from vllm_patchkit.container.wheelhouse import serve_wheelhouse
 from vllm_patchkit.terminal import Console
 
 STEP = re.compile(r"Step (\d+)/(\d+) : (.*)", re.DOTALL)
@@ -33,7 +36,7 @@ class BuiltImage:
     """An image that was built.
 
     :param digest: the image id, ``sha256:`` and 64 digits.
-    :param layers: the four layers that the Dockerfile adds to the base, first to last.
+    :param layers: the layers that the Dockerfile adds to the base, first to last.
     :param sealed: the id depends on content alone (see ``seal``).
     """
 
@@ -95,27 +98,50 @@ def build_image(
     tags: Sequence[str],
     console: Console,
     *,
+    wheelhouse: Path | None = None,
     use_cache: bool = True,
     network: str | None = None,
     pull: bool = True,
 ) -> BuiltImage:
     """Build the planned image, give it its tags, and return what it is.
 
-    :param network: the network of the build's steps; "none" where there is a wheelhouse.
+    :param wheelhouse: folder with every file of the lock, on the engine's machine; then no
+        index is asked, and the build's network is the host's.
+    :param network: the network of the build's steps.
     :raises HostError: the base is not there and cannot be pulled.
     :raises ImageError: a step failed.
     """
     base = require_image(
         client, plan.base_image, on_pull=(lambda line: _show_pull(line, console)) if pull else None
     )
-    files = plan.context_files()
     log = BuildLog(console)
-    with console.progress("context", context_size(files)) as bar, engine_errors("docker build"):
+    with ExitStack() as stack:
+        arguments = plan.build_args(base_digest(base))
+        if wheelhouse:
+            arguments |= stack.enter_context(serve_wheelhouse(wheelhouse))
+            network = "host"
+        _run_build(client, plan, arguments, log, use_cache=use_cache, network=network)
+    if not log.image:
+        raise ImageError("the engine ended the build without an image", hint="see its own log")
+    return _finish(client, plan, log, tags)
+
+
+def _run_build(
+    client: Engine,
+    plan: ImagePlan,
+    arguments: Mapping[str, str],
+    log: BuildLog,
+    *,
+    use_cache: bool,
+    network: str | None,
+) -> None:
+    files = plan.context_files()
+    with log.console.progress("context", context_size(files)) as bar, engine_errors("docker build"):
         answer = client.build(
             fileobj=_counted(stream_context(files, epoch=plan.epoch), bar.advance),
             custom_context=True,
             dockerfile=DOCKERFILE,
-            buildargs=plan.build_args(base_digest(base)),
+            buildargs=arguments,
             nocache=not use_cache,
             network_mode=network,
             decode=True,
@@ -125,9 +151,6 @@ def build_image(
         for line in answer:
             bar.close()
             log.add(line)
-    if not log.image:
-        raise ImageError("the engine ended the build without an image", hint="see its own log")
-    return _finish(client, plan, log, tags)
 
 
 def _counted(blocks: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
@@ -192,7 +215,8 @@ def seal(
 def list_layers(client: Engine, image: str) -> tuple[Layer, ...]:
     """Return the layers that the Dockerfile added, first to last.
 
-    The engine lists the history newest first; a line that adds no layer has no size.
+    The engine lists the history newest first. A line that adds no layer has no size; a layer with
+    nothing in it has none either, but none of these is ever empty.
     """
     digests = client.inspect_image(image)["RootFS"]["Layers"]
     sizes = [int(line["Size"]) for line in client.history(image) if line["Size"]]

@@ -19,9 +19,13 @@ class ImageError(PatchkitError):
 class Engine(Protocol):
     """What is asked of an engine: the part of docker's ``APIClient`` that is used here."""
 
-    def inspect_image(self, image: str) -> dict[str, Any]: ...
+    def inspect_image(self, image: str) -> dict[str, Any]:
+        """Return what the engine knows of an image."""
+        ...
 
-    def pull(self, repository: str, *, stream: bool, decode: bool) -> Iterable[dict[str, Any]]: ...
+    def pull(self, repository: str, *, stream: bool, decode: bool) -> Iterable[dict[str, Any]]:
+        """Fetch an image and yield the progress."""
+        ...
 
     def build(
         self,
@@ -35,13 +39,21 @@ class Engine(Protocol):
         decode: bool,
         rm: bool,
         forcerm: bool,
-    ) -> Iterable[dict[str, Any]]: ...
+    ) -> Iterable[dict[str, Any]]:
+        """Build an image and yield what each step says."""
+        ...
 
-    def load_image(self, data: bytes) -> Iterable[dict[str, Any]]: ...
+    def load_image(self, data: bytes) -> Iterable[dict[str, Any]]:
+        """Add the images of an archive and yield what was loaded."""
+        ...
 
-    def history(self, image: str) -> list[dict[str, Any]]: ...
+    def history(self, image: str) -> list[dict[str, Any]]:
+        """Return the image's history, newest first, with the size that each line adds."""
+        ...
 
-    def tag(self, image: str, repository: str, tag: str) -> bool: ...
+    def tag(self, image: str, repository: str, tag: str) -> bool:
+        """Give an image a name."""
+        ...
 
 
 def connect() -> Engine:

@@ -17,7 +17,6 @@ DEFAULT_EPOCH = 1759276800
 """2025-10-01, the week of vLLM 0.11.0; zip files need a date after 1980 and so do people."""
 DOCKERFILE = "ci/Dockerfile"
 SCRIPTS = "ci/image"
-WHEELHOUSE = "build/wheelhouse"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +25,6 @@ class ImagePlan:
 
     :param files: folder that holds ``Dockerfile`` and ``image/`` (``ci/`` of a checkout).
     :param requirements: the hash-locked requirements.
-    :param wheelhouse: folder with every file of ``requirements``; None fetches them.
     :param flash_attn: a prebuilt flash-attn wheel, or None.
     :param revision: the commit of the checkout, or "".
     :param epoch: the date of everything in the image, in seconds since 1970.
@@ -36,7 +34,6 @@ class ImagePlan:
     base_image: str
     wheel: WheelFacts
     requirements: Path
-    wheelhouse: Path | None
     flash_attn: Path | None
     revision: str
     epoch: int
@@ -54,9 +51,6 @@ class ImagePlan:
         listed[DOCKERFILE] = self.files / "Dockerfile"
         listed[f"wheels/{self.requirements.name}"] = self.requirements
         listed[f"wheels/out/{self.wheel.path.name}"] = self.wheel.path
-        if self.wheelhouse:
-            wheels = self.wheelhouse.glob("*.whl")
-            listed |= {f"{WHEELHOUSE}/{path.name}": path for path in wheels}
         if self.flash_attn:
             listed[f"wheels/{self.flash_attn.name}"] = self.flash_attn
         return tuple(ContextFile(name=name, path=path) for name, path in sorted(listed.items()))

@@ -33,7 +33,8 @@ CONFIG_FIELDS = (
 )
 OWN_LAYERS = (
     "compiler, init and user",
-    "locked requirements",
+    "lock of the requirements",
+    "requirements",
     "members of the wheel that the stack leaves alone",
     "patched members and dist-info",
 )
