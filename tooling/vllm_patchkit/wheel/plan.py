@@ -108,7 +108,12 @@ def _digest(data: bytes | None) -> str | None:
 def _payload(recipe: Recipe, patched: Contents) -> list[PlannedMember]:
     """Return every member outside the dist-info: the base's order, then what is new, sorted."""
     base, flavor = recipe.base.contents, recipe.flavor
-    modes = {diff.path: diff.new_mode for patch in recipe.stack.patches for diff in patch.files}
+    modes = {
+        diff.path: diff.new_mode
+        for patch in recipe.stack.patches
+        for diff in patch.files
+        if diff.new_mode != diff.old_mode
+    }
     taken = dict(_taken(recipe))
     members: list[PlannedMember] = []
     for member in base.archive.members:
