@@ -65,6 +65,10 @@ class Archive:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def find(self, name: str) -> Member | None:
