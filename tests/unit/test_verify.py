@@ -3,7 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from support.environments import CHANGES, COMMA, RELEASE, STEP_2, STEP_3, STEP_4, STEPS, edit, make_stack
+from support.environments import (
+    CHANGES,
+    COMMA,
+    RELEASE,
+    STEP_2,
+    STEP_3,
+    STEP_4,
+    STEPS,
+    edit,
+    make_stack,
+)
 from support.stacks import Change, Tree
 from vllm_patchkit.stack.model import Lock
 from vllm_patchkit.stack.read import read_lock

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import TargetError, UsageError
-from vllm_patchkit.inspection import Inspection, find_interruption, inspect_target, read_applied
+from vllm_patchkit.inspection import (
+    Inspection,
+    find_interruption,
+    find_orphans,
+    inspect_target,
+    read_applied,
+)
 from vllm_patchkit.plan import (
     Changes,
     base_contents,
@@ -22,6 +28,7 @@ from vllm_patchkit.stack.folder import StackFiles, make_stack
 from vllm_patchkit.stack.lock import version_label
 from vllm_patchkit.stack.model import Lock, Stack
 from vllm_patchkit.stack.read import read_files, read_lock
+from vllm_patchkit.target.model import Target
 from vllm_patchkit.target.tree import TREE_STATE, Folder
 from vllm_patchkit.transaction import journal
 from vllm_patchkit.transaction.commit import commit, make_plan
@@ -145,7 +152,7 @@ def commit_changes(
     commit(target.root, target.state, plan, contents, disk)
 
 
-def require_start(target: Folder, source: Source, report: Report, count: int) -> int:
+def require_start(target: Target, source: Source, report: Report, count: int) -> int:
     """Return how many patches the target has, if the asked number can be reached from there.
 
     :raises TargetError: saying what stands in the way, file by file.
@@ -229,7 +236,8 @@ def _plan(
         base=base,
         record_before=_record_before(target, stack.name, record, start),
     )
-    changes = pair(contents, target.read)
+    orphans = dict.fromkeys(find_orphans(target, lock, inspection))
+    changes = pair({**contents, **orphans}, target.read)
     changes.update(_kept_changes(target, stack.name, kept))
     if target.record is not None and record is not None:
         after = {path: content for path, (_, content) in changes.items()}

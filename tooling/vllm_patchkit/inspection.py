@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.reports import Interruption
 from vllm_patchkit.stack.applied import APPLIED, Applied, parse_applied
@@ -136,24 +137,29 @@ def find_interruption(target: Target) -> Interruption | None:
     return Interruption(title=found.plan.title, operation=found.plan.operation, running=running)
 
 
-def find_leftovers(target: Target, lock: Lock, records: Iterable[Applied] = ()) -> tuple[str, ...]:
-    """Return files that other ways of patching left beside the stack's, or an older stack did.
-
-    :param records: of stacks that are recorded; a file that one of them added, still as it left
-        it, which the lock does not know, is left over.
-    """
-    known = [history.path for history in file_histories(lock)]
+def find_leftovers(target: Target, lock: Lock, inspection: Inspection) -> tuple[str, ...]:
+    """Return files that other ways of patching left beside the stack's, or an older stack did."""
     listed: dict[str, frozenset[str]] = {}
     found: list[str] = []
-    for path in known:
+    for path in (history.path for history in file_histories(lock)):
         folder, _, name = path.rpartition("/")
         names = listed.setdefault(folder, frozenset(target.names(folder or ".")))
         found += [path + suffix for suffix in LEFTOVER_SUFFIXES if name + suffix in names]
-    for record in records:
-        found += [path for path in _added_by(target, record) if path not in known]
-    return tuple(sorted(found))
+    return tuple(sorted([*found, *find_orphans(target, lock, inspection)]))
 
 
-def _added_by(target: Target, record: Applied) -> list[str]:
-    added = (file.path for file in record.files if file.before is None)
-    return [path for path in added if target.read(path) is not None]
+def find_orphans(target: Target, lock: Lock, inspection: Inspection) -> list[str]:
+    """Return files that an older version of this stack added, where the base came back since.
+
+    Each is still as its record says, so that nobody's work is in it.
+    """
+    stale = inspection.stale
+    if stale is None or inspection.report.applied is None:
+        return []
+    known = {history.path for history in file_histories(lock)}
+    added = [file for file in stale.files if file.before is None and file.path not in known]
+    return [file.path for file in added if _digest(target.read(file.path)) == file.after]
+
+
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else sha256_hex(content)

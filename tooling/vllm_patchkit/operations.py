@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from vllm_patchkit.errors import PatchkitError, TargetError, UsageError
@@ -30,6 +32,7 @@ from vllm_patchkit.stack.read import find_stack, list_stacks, read_lock, read_st
 from vllm_patchkit.target.find import find_target
 from vllm_patchkit.target.model import Target
 from vllm_patchkit.target.tree import Folder
+from vllm_patchkit.terminal import Console
 from vllm_patchkit.transaction.disk import Disk
 from vllm_patchkit.verify import Read, check_target
 
@@ -46,15 +49,14 @@ def verify(
     """
     folder = find_stack(stack)
     lock = read_lock(folder)
-    target = find_target(spec, base=_read_base(folder), python=python)
-    inspection = inspect_target(target, lock)
-    stale = [inspection.stale] if inspection.stale else []
-    return VerifyReport(
-        target=TargetInfo.from_target(target),
-        report=inspection.report,
-        interruption=find_interruption(target),
-        leftovers=find_leftovers(target, lock, [*inspection.others, *stale]),
-    )
+    with closing(find_target(spec, base=_read_base(folder), python=python)) as target:
+        inspection = inspect_target(target, lock)
+        return VerifyReport(
+            target=TargetInfo.from_target(target),
+            report=inspection.report,
+            interruption=find_interruption(target),
+            leftovers=find_leftovers(target, lock, inspection),
+        )
 
 
 def status(
@@ -66,18 +68,18 @@ def status(
     """
     folder = find_stack(stack)
     lock = read_lock(folder)
-    target = find_target(spec, base=_read_base(folder), python=python)
-    records = read_all_applied(target)
-    stacks = [_recorded_status(target, record) for record in records]
-    if lock.stack not in {record.stack for record in records}:
-        report = inspect_target(target, lock).report
-        stacks.append(StackStatus(applied=None, report=report))
-    return StatusReport(
-        target=TargetInfo.from_target(target),
-        stacks=tuple(stacks),
-        interruption=find_interruption(target),
-        leftovers=find_leftovers(target, lock),
-    )
+    with closing(find_target(spec, base=_read_base(folder), python=python)) as target:
+        records = read_all_applied(target)
+        inspection = inspect_target(target, lock)
+        stacks = [_recorded_status(target, record) for record in records]
+        if lock.stack not in {record.stack for record in records}:
+            stacks.append(StackStatus(applied=None, report=inspection.report))
+        return StatusReport(
+            target=TargetInfo.from_target(target),
+            stacks=tuple(stacks),
+            interruption=find_interruption(target),
+            leftovers=find_leftovers(target, lock, inspection),
+        )
 
 
 def _recorded_status(target: Target, record: Applied) -> StackStatus:
@@ -100,24 +102,35 @@ def apply(
     dry_run: bool = False,
     output: Path | None = None,
     disk: Disk | None = None,
+    console: Console | None = None,
 ) -> ChangeReport:
     """Apply a stack to a target, as one transaction; a wheel is built anew beside the old one.
 
     :param upto: the number of the last patch to apply, such as ``0007``; None is all.
     :param output: for a wheel, the folder to write the patched wheel to.
+    :param console: shows how far the writing of a wheel is.
     :raises TargetError: the target is not in a state that the stack was cut from.
     :raises HostError: no permission, no space.
     """
     from vllm_patchkit.application import apply_to_folder, read_source
 
-    source = read_source(find_stack(stack))
+    folder = find_stack(stack)
+    source = read_source(folder)
     count = source.count(upto)
-    target = find_target(spec, base=source.stack.base, python=python)
-    if isinstance(target, Folder):
-        return apply_to_folder(target, source, count, dry_run=dry_run, disk=disk or Disk())
-    from vllm_patchkit.wheel_target import apply_to_wheel
+    with closing(find_target(spec, base=source.stack.base, python=python)) as target:
+        if isinstance(target, Folder):
+            return apply_to_folder(target, source, count, dry_run=dry_run, disk=disk or Disk())
+        from vllm_patchkit.wheel_application import apply_to_wheel
 
-    return apply_to_wheel(target, source, count, dry_run=dry_run, output=output)
+        return apply_to_wheel(
+            target,
+            folder,
+            source,
+            count,
+            dry_run=dry_run,
+            output=output,
+            console=console or Console(quiet=True),
+        )
 
 
 def revert(
@@ -140,16 +153,16 @@ def revert(
 
     folder = find_stack(stack)
     base = _read_base(folder)
-    target = find_target(spec, base=base, python=python)
-    if not isinstance(target, Folder):
-        release = f"{base.distribution}=={base.version}"
-        raise TargetError(
-            f"{target.location} is a wheel; a wheel is never changed",
-            hint=f"the unpatched one is: pip download --no-deps {release}",
+    with closing(find_target(spec, base=base, python=python)) as target:
+        if not isinstance(target, Folder):
+            release = f"{base.distribution}=={base.version}"
+            raise TargetError(
+                f"{target.location} is a wheel; a wheel is never changed",
+                hint=f"the unpatched one is: pip download --no-deps {release}",
+            )
+        return revert_folder(
+            target, folder, keep_edits=keep_edits, dry_run=dry_run, disk=disk or Disk()
         )
-    return revert_folder(
-        target, folder, keep_edits=keep_edits, dry_run=dry_run, disk=disk or Disk()
-    )
 
 
 def identify(
@@ -162,23 +175,26 @@ def identify(
     folders = [find_stack(name) for name in stacks] or list_stacks()
     if not folders:
         raise UsageError("no stack was found", hint="name one with --stack")
-    found: list[tuple[Path, Target]] = []
+    found: list[IdentifyReport] = []
     problems: list[PatchkitError] = []
     for folder in folders:
         try:
-            target = find_target(spec, base=_read_base(folder), python=python)
+            found.append(_identify_target(spec, python, folder))
         except (TargetError, UsageError) as error:
             problems.append(error)
-        else:
-            found.append((folder, target))
     if not found:
         raise problems[0]
-    first = found[0][1]
-    return IdentifyReport(
-        target=TargetInfo.from_target(first),
-        stacks=tuple(_identify(folder, target.read) for folder, target in found),
-        recorded=read_all_applied(first),
-    )
+    stacks_found = tuple(stack for one in found for stack in one.stacks)
+    return replace(found[0], stacks=stacks_found)
+
+
+def _identify_target(spec: PathLike, python: str | None, folder: Path) -> IdentifyReport:
+    with closing(find_target(spec, base=_read_base(folder), python=python)) as target:
+        return IdentifyReport(
+            target=TargetInfo.from_target(target),
+            stacks=(_identify(folder, target.read),),
+            recorded=read_all_applied(target),
+        )
 
 
 def identify_contents(read: Read, *, stacks: Sequence[PathLike] = ()) -> IdentifyReport:

@@ -149,7 +149,7 @@ def _settled(history: History, found: Digest, applied: int) -> FileVerdict:
 def _unsettled(history: History, found: Digest) -> FileVerdict:
     """Return the verdict on a file of a target whose files do not agree on a prefix."""
     prefixes = history.prefixes(found)
-    first, last = history.digests[0], history.digests[-1]
+    first = history.digests[0]
     if prefixes:
         settled = _settled(history, found, min(prefixes))
         return FileVerdict(
@@ -160,9 +160,7 @@ def _unsettled(history: History, found: Digest) -> FileVerdict:
             note=_prefix_note(prefixes, len(history.digests) - 1),
         )
     state: FileState = "missing" if found is None else "extra" if first is None else "drifted"
-    return FileVerdict(
-        path=history.path, state=state, expected=last if first is None else first, found=found
-    )
+    return FileVerdict(path=history.path, state=state, expected=first, found=found)
 
 
 def _prefix_note(prefixes: frozenset[int], total: int) -> str:

@@ -50,6 +50,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         upto=args.upto,
         dry_run=args.dry_run,
         output=args.out,
+        console=console,
     )
     if args.json:
         print_json(console, "apply", answer)

@@ -63,3 +63,7 @@ class Target(Protocol):
     def writable(self) -> bool:
         """Return whether this process could change the target."""
         ...
+
+    def close(self) -> None:
+        """Let go of open files."""
+        ...

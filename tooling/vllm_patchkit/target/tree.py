@@ -58,6 +58,9 @@ class Folder:
             parent = parent.parent
         return os.access(parent, os.W_OK | os.X_OK)
 
+    def close(self) -> None:
+        """Do nothing: a folder holds no file open."""
+
 
 def open_tree(root: Path) -> Folder:
     """Return a source tree, a git checkout or a model directory as a target."""

@@ -38,6 +38,10 @@ class WheelTarget:
         """Return whether a new wheel could be written beside this one."""
         return os.access(self.location.parent, os.W_OK | os.X_OK)
 
+    def close(self) -> None:
+        """Close the archive."""
+        self.archive.close()
+
 
 def open_wheel(path: Path, base: Base) -> WheelTarget:
     """Return a wheel as a target.
