@@ -579,7 +579,7 @@ def common_prefix_blocks(patch: pytest.MonkeyPatch) -> None:
 
 
 def preempted_requests_stay_scheduled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Scheduler, "_drop_unscheduled", lambda self, output: None)
+    patch.setattr(Scheduler, "_drop_preempted", lambda self, output: None)
 
 
 def stuck_groups_wait_for_ever(patch: pytest.MonkeyPatch) -> None:
