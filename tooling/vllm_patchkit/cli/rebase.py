@@ -1,0 +1,235 @@
+"""Carry a stack over to another release, with a three-way merge a patch.
+
+A conflict stops it in a git work tree: resolve there, git add, and --continue; the stack folder
+stays as it was until the whole new stack applies and byte-compiles. With --dry-run nothing
+changes: the answer is which patch breaks on which release.
+
+examples:
+  vllm-patchkit rebase emu3_5 --dry-run --onto 0.11.1 --onto 0.11.2 --onto 0.12.0
+  vllm-patchkit rebase emu3_5 --onto 0.11.1 --normalise
+  vllm-patchkit rebase emu3_5 --onto v0.11.1 --checkout ~/src/vllm
+  vllm-patchkit rebase emu3_5 --continue
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.outcome import PatchReport
+    from vllm_patchkit.fork.rebase import Rebased, StyleRequest, Survey
+
+COLOURS = {"clean": "green", "moved": "green", "upstream": "cyan", "conflict": "red"}
+SHOWN_LINES = 12
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``rebase``."""
+    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    parser.add_argument(
+        "--onto", action="append", metavar="RELEASE",
+        help="version, DISTRIBUTION==VERSION or wheel; may repeat with --dry-run",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checkout", type=Path, metavar="REPO", help="take --onto, a tag, from this git repository"
+    )
+    step = parser.add_mutually_exclusive_group()
+    step.add_argument("--dry-run", action="store_true", help="only say what would happen")
+    step.add_argument(
+        "--continue", dest="go_on", action="store_true", help="take the resolution and go on"
+    )
+    step.add_argument("--skip", action="store_true", help="drop the patch in conflict and go on")
+    step.add_argument("--abort", action="store_true", help="give up; the stack is as it was")
+    parser.add_argument(
+        "--normalise", "--normalize", dest="normalise", action="store_true",
+        help="format both sides with the new release's formatter before merging",
+    )  # fmt: skip
+    parser.add_argument("--formatter", metavar="COMMAND", help="formatter to normalise with")
+    parser.add_argument(
+        "--style-config", type=Path, metavar="FILE", help="ruff.toml to normalise with"
+    )
+    parser.add_argument("--into", type=Path, metavar="DIR", help="write the new stack there")
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="where to put the work tree")
+    parser.add_argument("--verdicts", action="store_true", help="also print a verdict a hunk")
+    parser.add_argument("--json", action="store_true", help="print the reports as JSON")
+    parser.add_argument("--markdown", action="store_true", help="print the matrix as Markdown")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Start, resume, give up, or only try."""
+    from vllm_patchkit.fork.rebase import abort_rebase, continue_rebase
+
+    folder = _find_folder(args.stack)
+    if args.abort:
+        console.note(f"deleted {abort_rebase(folder)}; {folder} is as it was")
+        return ExitCode.OK
+    if args.go_on or args.skip:
+        return _print_rebased(continue_rebase(folder, console, skip=args.skip), args, console)
+    if not args.onto:
+        raise UsageError("--onto is missing", hint="name a release: --onto 0.11.1")
+    if args.dry_run:
+        return _survey(args, folder, console)
+    return _start(args, folder, console)
+
+
+def _find_folder(name: str | None) -> Path:
+    from vllm_patchkit.fork.worktree import find_session_around
+    from vllm_patchkit.stack.read import find_stack
+
+    session = find_session_around(Path.cwd()) if name is None else None
+    return session.folder if session else find_stack(name)
+
+
+def _style(args: argparse.Namespace) -> StyleRequest | None:
+    from vllm_patchkit.fork.rebase import StyleRequest
+
+    if args.normalise or args.formatter or args.style_config:
+        return StyleRequest(command=args.formatter, config=args.style_config)
+    return None
+
+
+def _start(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.base import parse_base
+    from vllm_patchkit.fork.rebase import start_rebase
+    from vllm_patchkit.stack.read import read_stack
+
+    if len(args.onto) > 1:
+        raise UsageError("a rebase goes onto one release", hint="several --onto need --dry-run")
+    distribution = read_stack(folder).base.distribution
+    onto = parse_base(args.onto[0], distribution=distribution, checkout=args.checkout)
+    result = start_rebase(
+        folder, onto, console, style=_style(args), target=args.into, work_tree=args.dir
+    )
+    return _print_rebased(result, args, console)
+
+
+def _survey(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.base import parse_base
+    from vllm_patchkit.fork.rebase import survey_rebase
+    from vllm_patchkit.stack.read import read_stack
+
+    distribution = read_stack(folder).base.distribution
+    targets = [
+        parse_base(text, distribution=distribution, checkout=args.checkout) for text in args.onto
+    ]
+    surveys = survey_rebase(folder, targets, console, style=_style(args))
+    if args.json:
+        document = {
+            survey.onto.version: [report.to_json() for report in survey.reports]
+            for survey in surveys
+        }
+        console.result(json.dumps(document, indent=1))
+    elif args.markdown:
+        console.result(format_markdown(surveys))
+    else:
+        _print_surveys(surveys, args, console)
+    return ExitCode.FAILED if any(survey.conflicts for survey in surveys) else ExitCode.OK
+
+
+def _print_surveys(surveys: list[Survey], args: argparse.Namespace, console: Console) -> None:
+    if len(surveys) == 1:
+        _print_reports(surveys[0].reports, args, console)
+    else:
+        _print_matrix(surveys, console)
+    for survey in surveys:
+        broken = sum(report.status == "conflict" for report in survey.reports)
+        console.result(
+            f"{survey.onto}: {broken} of {len(survey.reports)} patches conflict, "
+            f"in {survey.conflicts} places"
+        )
+
+
+def _print_matrix(surveys: list[Survey], console: Console) -> None:
+    width = max(len(report.name) for report in surveys[0].reports)
+    heads = "  ".join(f"{survey.onto.version:>10}" for survey in surveys)
+    console.result(f"{'patch':{width}}  {heads}")
+    for row in zip(*(survey.reports for survey in surveys), strict=True):
+        cells = "  ".join(console.style(f"{cell(report):>10}", COLOURS[report.status])
+                          for report in row)  # fmt: skip
+        console.result(f"{row[0].name:{width}}  {cells}")
+
+
+def cell(report: PatchReport) -> str:
+    """Return a patch's status in the few letters of a table's cell."""
+    count = len(report.conflicts)
+    return f"{report.status} {count}" if count else report.status
+
+
+def format_markdown(surveys: list[Survey]) -> str:
+    """Return the matrix as a Markdown table, with the sums below."""
+    heads = " | ".join(survey.onto.version for survey in surveys)
+    lines = [f"| patch | {heads} |", "| --- |" + " --- |" * len(surveys)]
+    for row in zip(*(survey.reports for survey in surveys), strict=True):
+        cells = " | ".join(cell(report) for report in row)
+        lines.append(f"| {row[0].name[:4]} {row[0].subject} | {cells} |")
+    sums = " | ".join(
+        f"{sum(report.status == 'conflict' for report in survey.reports)} patches, "
+        f"{survey.conflicts} places"
+        for survey in surveys
+    )
+    return "\n".join([*lines, f"| **in conflict** | {sums} |"])
+
+
+def _print_reports(
+    reports: tuple[PatchReport, ...], args: argparse.Namespace, console: Console
+) -> None:
+    for report in reports:
+        status = console.style(f"{report.status:9}", COLOURS.get(report.status, "yellow"))
+        console.result(f"{status} {report.name}")
+        for move in report.moves:
+            console.result(f"          {move}")
+        for verdict in report.hunks:
+            if args.verdicts or verdict.verdict != "still needed":
+                note = f" ({verdict.note})" if verdict.note else ""
+                console.result(
+                    f"          {verdict.path}: hunk {verdict.hunk}: {verdict.verdict}{note}"
+                )
+        if report.status == "conflict":
+            _print_conflicts(report, console)
+
+
+def _print_conflicts(report: PatchReport, console: Console) -> None:
+    for conflict in report.conflicts:
+        place = f"{conflict.path}:{conflict.line}" if conflict.line else conflict.path
+        console.result(f"          {place}: {conflict.kind}")
+        for side, text in (("upstream", conflict.upstream), ("the patch", conflict.patched)):
+            lines = text.splitlines()
+            if lines:
+                console.result(f"            {side}:")
+            for line in lines[:SHOWN_LINES]:
+                console.result(f"              {line}")
+            if len(lines) > SHOWN_LINES:
+                console.result(f"              ... and {len(lines) - SHOWN_LINES} lines")
+
+
+def _print_rebased(result: Rebased, args: argparse.Namespace, console: Console) -> int:
+    from vllm_patchkit.cli.refresh import print_published
+
+    if args.json:
+        document = {
+            "reports": [report.to_json() for report in result.reports],
+            "work_tree": str(result.work_tree) if result.work_tree else None,
+            "published": result.published.to_json() if result.published else None,
+            "faults": list(result.faults),
+            "findings": list(result.findings),
+        }
+        console.result(json.dumps(document, indent=1))
+    else:
+        _print_reports(result.reports, args, console)
+    if result.published is not None:
+        for finding in result.findings:
+            console.note(f"lint: {finding}")
+        if not args.json:
+            print_published(result.published, console)
+        return ExitCode.OK
+    for fault in result.faults:
+        console.error(f"the result does not byte-compile: {fault}")
+    todo = "resolve and git add the files" if not result.faults else "commit what mends it"
+    console.note(f"stopped in {result.work_tree}: {todo}, then: rebase --continue (or --skip)")
+    return ExitCode.FAILED

@@ -1,0 +1,423 @@
+"""Rebasing a stack: carry, stop at a conflict, resume, and only then replace the stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.fork.base import BaseSpec, BaseTree, load_base
+from vllm_patchkit.fork.carry import Carrier
+from vllm_patchkit.fork.edit import OpenStack, load_stack
+from vllm_patchkit.fork.folder import read_folder
+from vllm_patchkit.fork.git import Repository, open_repository
+from vllm_patchkit.fork.outcome import PatchReport
+from vllm_patchkit.fork.publish import (
+    Published,
+    base_reader,
+    compile_faults,
+    compose_stack,
+    lock_former_base,
+    publish,
+)
+from vllm_patchkit.fork.restyle import restyle_series
+from vllm_patchkit.fork.series import Series, export_patches
+from vllm_patchkit.fork.store import open_store
+from vllm_patchkit.fork.style import Style, find_style
+from vllm_patchkit.fork.worktree import (
+    BASE_REF,
+    Session,
+    create_work_tree,
+    default_work_tree,
+    find_session,
+    folder_state,
+    require_no_session,
+    require_settled,
+)
+from vllm_patchkit.stack.lint import check_stack
+from vllm_patchkit.stack.lock import parse_lock
+from vllm_patchkit.terminal import Console
+
+MARKER = b"<<<<<<< "
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StyleRequest:
+    """Which formatter to merge with: the new release's own, unless the user names one."""
+
+    command: str | None = None
+    config: Path | None = None
+
+    def find(self, spec: BaseSpec) -> Style:
+        """Return the style.
+
+        :raises HostError: its formatter is not installed.
+        """
+        return find_style(spec.distribution, spec.version, command=self.command, config=self.config)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a rebase that stopped has to know to go on.
+
+    :param index: the patch that conflicts; the number of patches if none is left.
+    :param commits: the old commits (formatted, where asked for), first the base.
+    """
+
+    onto: BaseSpec
+    target: Path
+    index: int
+    commits: tuple[str, ...]
+    tip: str
+    reports: tuple[PatchReport, ...]
+    style: StyleRequest | None
+
+    @property
+    def series(self) -> Series:
+        """The old commits."""
+        return Series(base=self.commits[0], commits=self.commits[1:])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as JSON writes it."""
+        style = self.style
+        return {
+            "onto": {
+                "distribution": self.onto.distribution,
+                "version": self.onto.version,
+                "wheel": str(self.onto.wheel) if self.onto.wheel else None,
+                "checkout": str(self.onto.checkout) if self.onto.checkout else None,
+                "revision": self.onto.revision,
+            },
+            "target": str(self.target),
+            "index": self.index,
+            "commits": list(self.commits),
+            "tip": self.tip,
+            "reports": [report.to_json() for report in self.reports],
+            "normalise": style is not None,
+            "formatter": style.command if style else None,
+            "style_config": str(style.config) if style and style.config else None,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Plan:
+        """Return the plan that :meth:`to_json` wrote."""
+        onto = document["onto"]
+        style = None
+        if document["normalise"]:
+            config = document["style_config"]
+            style = StyleRequest(
+                command=document["formatter"], config=Path(config) if config else None
+            )
+        return cls(
+            onto=BaseSpec(
+                distribution=onto["distribution"],
+                version=onto["version"],
+                wheel=Path(onto["wheel"]) if onto["wheel"] else None,
+                checkout=Path(onto["checkout"]) if onto["checkout"] else None,
+                revision=onto["revision"],
+            ),
+            target=Path(document["target"]),
+            index=document["index"],
+            commits=tuple(document["commits"]),
+            tip=document["tip"],
+            reports=tuple(PatchReport.from_json(item) for item in document["reports"]),
+            style=style,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rebased:
+    """Where a rebase is: finished (``published``), or stopped in a work tree.
+
+    :param faults: why the result does not verify, where it stopped for that.
+    :param findings: what lint says of the finished stack.
+    """
+
+    reports: tuple[PatchReport, ...]
+    published: Published | None = None
+    work_tree: Path | None = None
+    faults: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+
+
+def start_rebase(
+    folder: Path,
+    onto: BaseSpec,
+    console: Console,
+    *,
+    style: StyleRequest | None = None,
+    target: Path | None = None,
+    work_tree: Path | None = None,
+) -> Rebased:
+    """Carry a stack onto another release; stop with a work tree at the first conflict.
+
+    :param target: the folder to write the new stack to; the stack's own by default.
+    :raises UsageError: the stack is open already, or is on that release.
+    """
+    require_no_session(folder)
+    if target is not None and target.exists():
+        raise UsageError(f"{target} exists already", hint="choose another folder for --into")
+    with open_store() as store:
+        opened = load_stack(store, folder, console)
+        base = load_base(store, onto, console)
+        if base.commit == opened.base.commit:
+            raise UsageError(f"{folder.name} is on {onto} already")
+        series = opened.series
+        if style is not None:
+            series = restyle_series(store, style.find(onto), opened.stack.patches, series)
+        plan = Plan(
+            onto=onto,
+            target=(target or folder).resolve(),
+            index=0,
+            commits=(series.base, *series.commits),
+            tip=base.commit,
+            reports=(),
+            style=style,
+        )
+        session = Session(
+            work_tree=(work_tree or default_work_tree(folder)).absolute(),
+            folder=folder.resolve(),
+            kind="rebase",
+            states=(folder_state(opened.files),),
+        )
+        return _advance(store, opened, base, session, plan, console)
+
+
+def _advance(
+    store: Repository,
+    opened: OpenStack,
+    base: BaseTree,
+    session: Session,
+    plan: Plan,
+    console: Console,
+) -> Rebased:
+    """Carry patches until one conflicts or all are done."""
+    patches = opened.stack.patches
+    carrier = Carrier(
+        store=store,
+        patches=patches,
+        series=plan.series,
+        onto=base.commit,
+        style=plan.style.find(plan.onto) if plan.style else None,
+    )
+    with console.progress("rebase", len(patches), unit="patches", scale=1) as bar:
+        bar.advance(plan.index)
+        for step in carrier.carry(plan.tip, plan.index):
+            bar.advance(1)
+            plan = replace(
+                plan, tip=step.tip, index=step.index + 1, reports=(*plan.reports, step.report)
+            )
+            if step.report.status == "conflict":
+                return _stop(store, base, session, replace(plan, index=step.index))
+    return _finish(store, opened, base, session, plan)
+
+
+def _stop(store: Repository, base: BaseTree, session: Session, plan: Plan) -> Rebased:
+    """Put the conflict into a work tree, as ``git cherry-pick`` leaves one."""
+    session = replace(session, plan=plan.to_json())
+    commit = plan.series.commits[plan.index]
+    with _work_tree(store, session, base, plan) as repository:
+        done = repository.capture("cherry-pick", "--allow-empty", commit)
+        if not done.status or not (repository.git_dir / "CHERRY_PICK_HEAD").exists():
+            reason = done.stderr.decode("utf-8", "replace").strip()
+            raise StackError(
+                f"{session.work_tree}: git cherry-pick did not stop where the merge did: {reason}",
+                hint="rebase --abort, and report this",
+            )
+    return Rebased(reports=plan.reports, work_tree=session.work_tree)
+
+
+def _work_tree(store: Repository, session: Session, base: BaseTree, plan: Plan) -> Any:
+    """Return the session's repository, clean at the plan's tip."""
+    if read_plan_exists(session):
+        repository = Repository(session.git_dir, session.work_tree)
+        store.run("push", "--quiet", "--force", session.work_tree, f"{plan.tip}:refs/patchkit/head")
+        repository.run("reset", "--quiet", "--hard", plan.tip)
+        session.write()
+        repository.close()
+    else:
+        tip = plan.series.tip
+        create_work_tree(store, session, base=base.commit, tip=tip, head=plan.tip).close()
+    return open_repository(session.git_dir, session.work_tree)
+
+
+def read_plan_exists(session: Session) -> bool:
+    """Return whether the session has its work tree already."""
+    return (session.git_dir / "vllm-patchkit" / "session.json").is_file()
+
+
+def _finish(
+    store: Repository, opened: OpenStack, base: BaseTree, session: Session, plan: Plan
+) -> Rebased:
+    """Verify the new stack, and only then let it take the old one's place."""
+    read = base_reader(store, base)
+    patches = export_patches(store, base.commit, plan.tip)
+    if not patches:
+        raise StackError(
+            f"no patch is left: all of {opened.stack.name} is in {base.spec}",
+            hint="rebase --abort, and retire the stack",
+        )
+    files, stack = compose_stack(opened.folder, opened.files, patches, base, read)
+    faults = compile_faults(stack, read, skip=frozenset())
+    if faults:
+        session = replace(session, plan=plan.to_json())
+        _work_tree(store, session, base, plan).__enter__().close()
+        return Rebased(reports=plan.reports, work_tree=session.work_tree, faults=faults)
+    files = lock_former_base(files, opened.base.spec.version, base_reader(store, opened.base))
+    findings = check_stack(stack, parse_lock(files["lock.json"]), read)
+    published = publish(store, plan.target, files, title=f"rebase onto {base.spec}")
+    if read_plan_exists(session):
+        session.remove()
+    return Rebased(
+        reports=plan.reports,
+        published=published,
+        findings=tuple(f"{item.code.value} {item.place}: {item.message}" for item in findings),
+    )
+
+
+def continue_rebase(folder: Path, console: Console, *, skip: bool = False) -> Rebased:
+    """Take the resolution of the work tree (or drop the patch), and carry on.
+
+    :raises StackError: there are unresolved files, or the stack changed meanwhile.
+    """
+    session = _require_rebase(folder)
+    plan = Plan.from_json(session.plan)
+    if folder_state(read_folder(session.folder)) not in session.states:
+        raise StackError(
+            f"{session.folder} was changed since the rebase was started",
+            hint="rebase --abort, and start again",
+        )
+    with open_store() as store:
+        opened = load_stack(store, session.folder, console)
+        base = load_base(store, plan.onto, console)
+        with open_repository(session.git_dir, session.work_tree) as repository:
+            if plan.index < len(plan.series.commits):
+                status = _skip(repository, plan) if skip else _settle(repository, plan)
+                report = replace(plan.reports[-1], status=status)
+                plan = replace(plan, reports=(*plan.reports[:-1], report), index=plan.index + 1)
+            elif skip:
+                raise UsageError(
+                    "no patch is in conflict", hint="commit what is missing, then --continue"
+                )
+            tip = require_settled(repository)
+            require_on_base(repository, base)
+        store.run("fetch", "--quiet", "--no-tags", session.work_tree, tip)
+        plan = replace(plan, tip=tip)
+        session = replace(session, plan=plan.to_json())
+        session.write()
+        return _advance(store, opened, base, session, plan, console)
+
+
+def require_on_base(repository: Repository, base: BaseTree) -> None:
+    """Refuse a work tree whose HEAD left the new base.
+
+    :raises StackError: it did.
+    """
+    if repository.capture("merge-base", "--is-ancestor", base.commit, "HEAD").status:
+        raise StackError(
+            f"{repository.work_tree}: HEAD is not on {base.spec} any more",
+            hint=f"go back to it: git log {BASE_REF}.. must list the carried patches",
+        )
+
+
+def _skip(repository: Repository, plan: Plan) -> Any:
+    repository.run("reset", "--quiet", "--hard", plan.tip)
+    return "skipped"
+
+
+def _settle(repository: Repository, plan: Plan) -> Any:
+    """Commit the resolution, unless the user did, and return the patch's status."""
+    if not (repository.git_dir / "CHERRY_PICK_HEAD").exists():
+        same = repository.resolve("HEAD") == plan.tip
+        return "skipped" if same else "resolved"
+    _require_resolved(repository)
+    if not repository.capture("diff", "--cached", "--quiet", "HEAD").status:
+        repository.run("reset", "--quiet", "--hard", "HEAD")
+        return "upstream"
+    author = "--reuse-message=CHERRY_PICK_HEAD"
+    repository.run("commit", "--quiet", "--no-verify", "--cleanup=verbatim", author)
+    return "resolved"
+
+
+def _require_resolved(repository: Repository) -> None:
+    listed = repository.run("diff", "--name-only", "-z", "--diff-filter=U")
+    unmerged = [name.decode("utf-8", "replace") for name in listed.split(b"\0") if name]
+    if unmerged:
+        raise StackError(
+            f"{repository.work_tree}: not resolved yet: {', '.join(unmerged)}",
+            hint="edit them, git add them, then rebase --continue",
+        )
+    staged = repository.run("diff", "--cached", "--name-only", "-z", "--diff-filter=AM", "HEAD")
+    for name in filter(None, staged.decode("utf-8", "surrogateescape").split("\0")):
+        data = repository.run("show", f":{name}")
+        if data.startswith(MARKER) or b"\n" + MARKER in data:
+            raise StackError(f"{repository.work_tree}: {name} still holds conflict markers")
+
+
+def _require_rebase(folder: Path) -> Session:
+    session = find_session(folder)
+    if session is None or session.kind != "rebase":
+        raise UsageError(f"{folder.name} is not being rebased")
+    return session
+
+
+def abort_rebase(folder: Path) -> Path:
+    """Delete the work tree of a rebase and return where it was; the stack is as it was."""
+    session = _require_rebase(folder)
+    session.remove()
+    return session.work_tree
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """How every patch of a stack would fare on one release."""
+
+    onto: BaseSpec
+    reports: tuple[PatchReport, ...]
+
+    @property
+    def conflicts(self) -> int:
+        """The number of places that would have to be resolved by hand."""
+        return sum(len(report.conflicts) for report in self.reports)
+
+
+def survey_rebase(
+    folder: Path,
+    targets: Sequence[BaseSpec],
+    console: Console,
+    *,
+    style: StyleRequest | None = None,
+) -> list[Survey]:
+    """Return what a rebase onto each of the releases would meet; nothing is changed.
+
+    A conflict is settled the patch's way and the survey goes on, so that each patch is judged
+    for itself.
+    """
+    surveys = []
+    with open_store() as store:
+        opened = load_stack(store, folder, console)
+        patches = opened.stack.patches
+        for onto in targets:
+            base = load_base(store, onto, console)
+            found = style.find(onto) if style else None
+            series = opened.series
+            if found is not None:
+                series = restyle_series(store, found, patches, series)
+            carrier = Carrier(
+                store=store,
+                patches=patches,
+                series=series,
+                onto=base.commit,
+                style=found,
+                keep_going=True,
+            )
+            reports = []
+            label = f"try {onto}"
+            with console.progress(label, len(patches), unit="patches", scale=1) as bar:
+                for step in carrier.carry(base.commit):
+                    reports.append(step.report)
+                    bar.advance(1)
+            surveys.append(Survey(onto=onto, reports=tuple(reports)))
+    return surveys
