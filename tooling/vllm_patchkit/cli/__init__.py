@@ -31,6 +31,8 @@ COMMANDS: dict[str, Command] = {
     "wheel": Command("wheel", "build or check a patched wheel"),
     "image": Command("image", "build a container image from a patched wheel"),
     "flash-attn": Command("flash_attn", "name the prebuilt flash-attn that fits an environment"),
+    "smoke": Command("smoke", "run a wheel, an environment or an image and check what it writes"),
+    "bench": Command("bench", "measure guided generation against plain sequences"),
     "import": Command("import_", "turn patches of any layout into a locked stack"),
     "edit": Command("edit", "open a stack as a git work tree, one commit a patch"),
     "refresh": Command("refresh", "write a work tree's commits back as patches"),

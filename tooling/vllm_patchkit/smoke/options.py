@@ -1,0 +1,128 @@
+"""What a smoke run is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vllm_patchkit.errors import UsageError
+
+OFFLINE = (
+    "text",
+    "t2i",
+    "x2i",
+    "x2i-three-streams",
+    "interleaved",
+    "understanding",
+    "free-size",
+    "mixed",
+)
+SCENARIO_STAGES = {
+    **dict.fromkeys(OFFLINE, "offline"),
+    "streaming": "streaming",
+    "server": "server",
+    "precision": "precision",
+}
+SCENARIOS = tuple(SCENARIO_STAGES)
+DEFAULT_TIMEOUT_S = 900.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmokeOptions:
+    """The options of ``vllm-patchkit smoke``; docs/smoke.md explains each.
+
+    :param scenarios: names to run; empty for all that fit the device and the model.
+    :param digests: stack -> stack digest that the artifact has to have.
+    """
+
+    device: str = "cpu"
+    tensor_parallel_size: int = 1
+    quantization: str | None = None
+    dtype: str | None = None
+    scenarios: tuple[str, ...] = ()
+    checks_only: bool = False
+    model: str | None = None
+    prompt: str | None = None
+    image_size: tuple[int, int] | None = None
+    trust_remote_code: bool = False
+    vision_tokenizer: str | None = None
+    vision_factory: str | None = None
+    gpu_memory_utilization: float | None = None
+    port: int | None = None
+    eager: bool = False
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the target.
+
+        :raises UsageError: options contradict each other.
+        """
+        unknown = [name for name in self.scenarios if name not in SCENARIO_STAGES]
+        if unknown:
+            raise UsageError(
+                f"there is no scenario {unknown[0]!r}", hint=f"one of: {', '.join(SCENARIOS)}"
+            )
+        for option, value in (("--prompt", self.prompt), ("--vision-tokenizer", self._vision)):
+            if value and not self.model:
+                raise UsageError(
+                    f"{option} needs a real checkpoint: the tiny one's weights are random",
+                    hint="give --model PATH",
+                )
+        if "precision" in self.scenarios and self.model:
+            raise UsageError("the scenario precision compares with an oracle of the tiny model")
+        if self.model and not (Path(self.model) / "config.json").is_file():
+            raise UsageError(
+                f"{self.model} is no checkpoint: it has no config.json",
+                hint="--model takes the folder of a downloaded checkpoint",
+            )
+
+    @property
+    def _vision(self) -> str | None:
+        return self.vision_tokenizer or self.vision_factory
+
+    @property
+    def selected(self) -> tuple[str, ...]:
+        """The scenarios that this run has to report."""
+        if self.checks_only:
+            return ()
+        if self.scenarios:
+            return tuple(name for name in SCENARIOS if name in self.scenarios)
+        # bfloat16 is what a GPU runs; on a CPU it is slow and is asked for by name.
+        skipped = () if self.device == "cuda" and not self.model else ("precision",)
+        return tuple(name for name in SCENARIOS if name not in skipped)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that the scenarios need, in order."""
+        needed = {SCENARIO_STAGES[name] for name in self.selected}
+        order = ("offline", "streaming", "server", "precision")
+        models = tuple(name for name in order if name in needed)
+        return ("artifact", *(("prepare", *models) if models else ()))
+
+    def to_job(self, expected: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the job that the worker reads.
+
+        :param expected: what the subject knows of its artifact.
+        """
+        return {
+            "stages": self.stages,
+            "device": self.device,
+            "tensor_parallel_size": self.tensor_parallel_size,
+            "quantization": self.quantization,
+            "dtype": self.dtype,
+            "scenarios": self.selected,
+            "model": str(Path(self.model).resolve()) if self.model else None,
+            "prompt": self.prompt,
+            "image_size": self.image_size,
+            "trust_remote_code": self.trust_remote_code,
+            "vision_tokenizer": self.vision_tokenizer,
+            "vision_factory": self.vision_factory,
+            "gpu_memory_utilization": self.gpu_memory_utilization,
+            "port": self.port,
+            "eager": self.eager,
+            "deadline_s": self.timeout_s,
+            "artifact": {**expected, "digests": dict(self.digests)},
+        }

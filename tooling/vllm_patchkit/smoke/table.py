@@ -1,0 +1,149 @@
+"""What a person sees: progress while the smoke works, and a table at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from vllm_patchkit.smoke.report import Event, Report
+from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+HEADER = ("scenario", "", "requests", "tokens", "tokens/s", "images", "oracle")
+NUMBERS = (2, 3, 4)
+
+
+class Watch:
+    """Shows events as they come: a live line on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.started = time.monotonic()
+        self.status: Status | None = None
+
+    def __enter__(self) -> Watch:
+        """Start the live line, if there is a terminal and rich is installed."""
+        if not self.console.quiet and self.console.err.isatty():
+            self.status = _make_status()
+            if self.status is not None:
+                self.status.start()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        """Take the live line away."""
+        if self.status is not None:
+            self.status.stop()
+
+    def __call__(self, event: Event, report: Report) -> None:
+        """Show one event."""
+        text = describe_event(event, self.console)
+        if text is None:
+            return
+        if self.status is not None and event["event"] == "note":
+            self.status.update(f"{text} ({len(report.scenarios)} scenarios done)")
+        elif self.status is not None:
+            self.status.console.print(text, highlight=False, markup=False)
+        elif event["event"] != "note":
+            elapsed = time.monotonic() - self.started
+            self.console.note(f"{elapsed:6.1f} s  {text}")
+
+
+def _make_status() -> Status | None:
+    try:
+        from rich.console import Console as RichConsole
+    except ModuleNotFoundError:
+        return None
+    return RichConsole(stderr=True).status("starting", spinner="dots")
+
+
+def describe_event(event: Event, console: Console) -> str | None:
+    """Return one line for an event, or None for one that is not worth a line."""
+    kind = event["event"]
+    if kind == "note":
+        return f"{event['stage']}: {event['text']}"
+    if kind == "check":
+        detail = f": {event['detail']}" if event["detail"] else ""
+        return f"{mark(event['ok'], console)} {event['name']}{detail}"
+    if kind == "scenario":
+        problems = "".join(f"\n     {text}" for text in event["problems"])
+        speed = f" ({event['tokens']} tokens, {event['tokens_per_s']} tokens/s)"
+        return f"{mark(event['ok'], console)} scenario {event['name']}{speed}{problems}"
+    if kind == "load":
+        return f"   {event['stage']}: engine ready after {event['seconds']} s"
+    return None
+
+
+def mark(ok: bool, console: Console) -> str:
+    """Return ``ok`` or ``FAILED``, coloured where that is wanted."""
+    if ok:
+        return console.style("ok", "green", sys.stderr)
+    return console.style("FAILED", "red", sys.stderr)
+
+
+def render(report: Report) -> str:
+    """Return the final summary: artifact, table of scenarios, problems, verdict."""
+    lines = [*_head(report), "", *_table(_rows(report))] if report.scenarios else _head(report)
+    failed = [check for check in report.checks if not check["ok"]]
+    lines += [f"FAILED {check['name']}: {check['detail']}" for check in failed]
+    for problem in report.problems:
+        lines.append(f"{problem['stage']}: {problem['message']}")
+        lines += [f"  hint: {problem['hint']}"] if problem.get("hint") else []
+    missing = report.missing
+    lines += [f"not run: {', '.join(missing)}"] if missing else []
+    passed = sum(check["ok"] for check in report.checks)
+    verdict = "PASSED" if report.ok else "FAILED"
+    counts = f"{passed} of {len(report.checks)} checks, {_holding(report)} scenarios"
+    return "\n".join([*lines, f"{verdict}: {counts}, {report.seconds:.0f} s"])
+
+
+def _holding(report: Report) -> str:
+    holding = sum(scenario["ok"] for scenario in report.scenarios)
+    return f"{holding} of {len(report.options.selected)}"
+
+
+def _head(report: Report) -> list[str]:
+    lines = [f"{report.subject['kind']} {report.subject['location']}"]
+    if report.artifact:
+        stacks = ", ".join(
+            f"{stack['name']} {stack['version']} ({stack['patches']} patches, "
+            f"{stack['digest'][:12]})"
+            for stack in report.artifact["stacks"]
+        )
+        name = f"{report.artifact['distribution']} {report.artifact['version']}"
+        lines.append(f"{name}: {stacks or 'no stack'}")
+    known = [f"{name} {value}" for name, value in report.versions.items() if value]
+    return [*lines, *([", ".join(known)] if known else [])]
+
+
+def _rows(report: Report) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for scenario in report.scenarios:
+        sizes = [f"{image['height']}*{image['width']}" for image in scenario["images"]]
+        rows.append(
+            (
+                scenario["name"],
+                "ok" if scenario["ok"] else "FAILED",
+                str(scenario["requests"]),
+                str(scenario["tokens"]),
+                f"{scenario['tokens_per_s']}",
+                " ".join(sizes) or "-",
+                "equal" if scenario["oracle"] and scenario["ok"] else "-",
+            )
+        )
+    return rows
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in [HEADER, *rows]) for column in range(len(HEADER))]
+    return [_line(row, widths) for row in [HEADER, *rows]]
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    cells = (
+        text.rjust(width) if column in NUMBERS else text.ljust(width)
+        for column, (text, width) in enumerate(zip(row, widths, strict=True))
+    )
+    return "  ".join(cells).rstrip()

@@ -1,0 +1,49 @@
+"""Stage ``artifact``: is what would be imported the artifact, and does it hold together?
+
+First by bytes, before anything of vLLM is imported; then by what Python really imported.
+"""
+
+from __future__ import annotations
+
+from . import events
+from .identity import Installed, check_files, find_installed
+from .job import Job
+from .ladder import climb
+from .machine import check_machine, describe_versions
+
+STAGE = "artifact"
+
+
+def run(job: Job) -> None:
+    """Prove the artifact, look at the machine, then climb the ladder of cheap checks.
+
+    :raises events.WrongArtifact: a byte differs or another vLLM would be imported.
+    :raises events.EnvironmentProblem: no such device, too little memory, port in use.
+    """
+    installed = find_installed()
+    events.send("artifact", **describe(installed))
+    if not check_files(installed, job.artifact):
+        raise events.WrongArtifact
+    check_machine(job)
+    events.send("versions", versions=describe_versions())
+    climb(installed, job)
+
+
+def describe(installed: Installed) -> dict[str, object]:
+    """Return what the report says of the artifact."""
+    return {
+        "distribution": installed.name,
+        "version": installed.version,
+        "location": str(installed.root),
+        "stacks": [
+            {
+                "name": record.name,
+                "version": record.lock["version"],
+                "digest": record.lock["digest"],
+                "patches": len(record.lock["patches"]),
+                "files": len(record.lock["files"]),
+            }
+            for record in installed.records
+        ],
+        "provenance": installed.provenance(),
+    }

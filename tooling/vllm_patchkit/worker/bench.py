@@ -1,0 +1,244 @@
+"""Stage ``bench``: steps of guided images against steps of plain sequences of the same dimensions.
+
+Both engines run in this process' care, with the same settings. On a CPU both are alive and take
+turns, because other programs disturb; on a GPU, where two full-size models do not fit, one follows
+the other.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import events
+from .job import Job
+from .profile import profile_steps
+from .shapes import Shape, full_shape, small_shape
+from .workload import Measured, guided_requests, measure, plain_requests
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+STAGE = "bench"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What is measured.
+
+    :param images: numbers of images at once; N images are compared with 2N plain sequences.
+    :param size: height and width of an image in visual tokens.
+    """
+
+    images: tuple[int, ...]
+    size: tuple[int, int]
+    full_size: bool
+    rounds: int
+    top_k: int
+    profile: bool
+    in_process: bool
+
+    @classmethod
+    def from_job(cls, job: Job) -> Plan:
+        """Return the plan that the host sent."""
+        known = dict(job.bench)
+        return cls(**{**known, "images": tuple(known["images"]), "size": tuple(known["size"])})
+
+
+def run(job: Job) -> None:
+    """Measure everything that was asked for; report each result as soon as it is known."""
+    plan = Plan.from_job(job)
+    if plan.in_process:
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    shape = full_shape() if plan.full_size else small_shape(job.dtype or _small_dtype(job))
+    _report_floor(job, shape)
+    if job.device == "cpu":
+        _take_turns(job, plan, shape)
+    else:
+        _one_after_the_other(job, plan, shape)
+
+
+def _small_dtype(job: Job) -> str:
+    return "float32" if job.device == "cpu" else "bfloat16"
+
+
+def _report_floor(job: Job, shape: Shape) -> None:
+    """Report how long a step must take at least: reading the weights once."""
+    bandwidth = copy_bandwidth(job.device)
+    size = shape.bytes_read(job.quantization, job.tensor_parallel_size)
+    events.send(
+        "bench",
+        kind="floor",
+        weight_bytes=size,
+        bandwidth_bytes_per_s=round(bandwidth),
+        floor_ms=round(1e3 * size / bandwidth, 3),
+    )
+
+
+def copy_bandwidth(device: str) -> float:
+    """Return the bytes a second that a large copy reads and writes on ``device``, the best of 5."""
+    import torch
+
+    size = (4 << 30) if device == "cuda" else (256 << 20)
+    source = torch.ones(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    best = float("inf")
+    for _ in range(6):
+        _synchronize(device)
+        started = time.perf_counter()
+        target.copy_(source)
+        _synchronize(device)
+        best = min(best, time.perf_counter() - started)
+    del source, target
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    return 2 * size / best
+
+
+def _synchronize(device: str) -> None:
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def load(job: Job, plan: Plan, shape: Shape, kind: str) -> LLM:
+    """Return the engine of ``emu`` or ``plain``; its load time is reported."""
+    started = time.monotonic()
+    events.note(STAGE, f"loading {kind}")
+    from vllm import LLM
+
+    write = shape.write_emu if kind == "emu" else shape.write_plain
+    rows = max(2 * max(plan.images), 8)
+    arguments: dict[str, Any] = {
+        "model": str(write(job.scratch / f"bench-{kind}")),
+        "load_format": "dummy",
+        "skip_tokenizer_init": True,
+        "dtype": shape.dtype,
+        "tensor_parallel_size": job.tensor_parallel_size,
+        "quantization": job.quantization,
+        "max_model_len": 64 + 16 + plan.size[0] * (plan.size[1] + 1),
+        "max_num_seqs": rows,
+        "enforce_eager": job.eager or job.device == "cpu",
+        "seed": 0,
+    }
+    if job.device == "cuda":
+        arguments["gpu_memory_utilization"] = job.gpu_memory_utilization or 0.9
+    llm = LLM(**arguments)
+    seconds = round(time.monotonic() - started, 2)
+    events.send("bench", kind="load", engine=kind, seconds=seconds)
+    return llm
+
+
+def _take_turns(job: Job, plan: Plan, shape: Shape) -> None:
+    engines = {kind: load(job, plan, shape, kind) for kind in ("emu", "plain")}
+    _warm_up(engines["emu"], plan, shape)
+    for number in plan.images:
+        rounds: list[tuple[Measured, Measured]] = []
+        for turn in range(plan.rounds):
+            pair = {}
+            # The order changes too, so that a drift of the machine favours neither.
+            order = ("emu", "plain") if turn % 2 == 0 else ("plain", "emu")
+            for kind in order:
+                pair[kind] = _measure(engines[kind], plan, shape, kind, number, turn)
+            rounds.append((pair["emu"], pair["plain"]))
+            ratio = pair["emu"].step_ms / pair["plain"].step_ms
+            events.note(STAGE, f"{number} images, round {turn + 1}: ratio {ratio:.3f}")
+        _report_result(number, [a for a, _ in rounds], [b for _, b in rounds], job)
+    if plan.profile:
+        _profile(engines["emu"], job, plan, shape, max(plan.images))
+
+
+def _one_after_the_other(job: Job, plan: Plan, shape: Shape) -> None:
+    found: dict[str, dict[int, list[Measured]]] = {}
+    for kind in ("emu", "plain"):
+        llm = load(job, plan, shape, kind)
+        _warm_up(llm, plan, shape) if kind == "emu" else None
+        found[kind] = {}
+        for number in plan.images:
+            turns = range(plan.rounds)
+            runs = [_measure(llm, plan, shape, kind, number, turn) for turn in turns]
+            found[kind][number] = runs
+            _report_runs(kind, number, runs)
+        if kind == "emu" and plan.profile:
+            _profile(llm, job, plan, shape, plan.images[0])
+        _release(llm)
+        del llm
+        gc.collect()
+    for number in plan.images:
+        _report_result(number, found["emu"][number], found["plain"][number], job)
+
+
+def _release(llm: LLM) -> None:
+    """Free what the engine holds, so that another one of that size fits."""
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    core = llm.llm_engine.engine_core
+    core.shutdown()
+    cleanup_dist_env_and_memory()
+
+
+def _warm_up(llm: LLM, plan: Plan, shape: Shape) -> None:
+    measure(llm, guided_requests(shape, 1, (2, 4), plan.top_k, seed=99), shape.vocabulary)
+
+
+def _measure(llm: LLM, plan: Plan, shape: Shape, kind: str, number: int, turn: int) -> Measured:
+    if kind == "emu":
+        requests = guided_requests(shape, number, plan.size, plan.top_k, seed=turn)
+    else:
+        requests = plain_requests(shape, 2 * number, plan.size, plan.top_k, seed=turn)
+    return measure(llm, requests, shape.vocabulary)
+
+
+def _report_runs(kind: str, number: int, runs: Sequence[Measured]) -> None:
+    events.send(
+        "bench",
+        kind="runs",
+        engine=kind,
+        images=number,
+        step_ms=[round(run.step_ms, 3) for run in runs],
+        tokens_per_s=round(statistics.median(run.tokens_per_s for run in runs), 2),
+    )
+
+
+def _report_result(
+    number: int, guided: Sequence[Measured], plain: Sequence[Measured], job: Job
+) -> None:
+    """Report medians over the rounds, and the median of the rounds' ratios."""
+    ratios = [a.step_ms / b.step_ms for a, b in zip(guided, plain, strict=True)]
+    events.send(
+        "bench",
+        kind="result",
+        images=number,
+        sequences=2 * number,
+        guided_step_ms=round(statistics.median(run.step_ms for run in guided), 3),
+        plain_step_ms=round(statistics.median(run.step_ms for run in plain), 3),
+        ratio=round(statistics.median(ratios), 4),
+        ratios=[round(ratio, 4) for ratio in ratios],
+        image_tokens_per_s=round(statistics.median(run.tokens_per_s for run in guided), 2),
+        seconds_an_image=round(statistics.median(run.seconds for run in guided), 3),
+        peak_memory_bytes=peak_memory(job.device),
+    )
+
+
+def peak_memory(device: str) -> int:
+    """Return the bytes in use on the GPU (all processes), or the peak of this process on a CPU."""
+    if device == "cuda":
+        import torch
+
+        free, total = torch.cuda.mem_get_info()
+        return int(total - free)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _profile(llm: LLM, job: Job, plan: Plan, shape: Shape, number: int) -> None:
+    requests = guided_requests(shape, number, plan.size, plan.top_k, seed=1000)
+    text = profile_steps(llm, requests, job.device)
+    events.send("bench", kind="profile", images=number, text=text)

@@ -1,0 +1,107 @@
+"""Requests and engine arguments in vLLM's terms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .cases import Case
+from .job import Job
+from .tiny import CONTEXT
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+
+PATCH_AREA = 16 * 16
+REAL_SAMPLING = {
+    "text_top_k": 1024,
+    "text_top_p": 0.9,
+    "text_temperature": 1.0,
+    "visual_top_k": 5120,
+    "visual_top_p": 1.0,
+    "visual_temperature": 1.0,
+}
+
+
+def engine_arguments(job: Job) -> dict[str, Any]:
+    """Return the arguments of ``LLM``, ``AsyncEngineArgs`` and ``vllm serve``.
+
+    What is not named here is vLLM's default: scheduler, prefix caching, chunked prefill, graphs.
+    """
+    arguments: dict[str, Any] = {
+        "model": str(job.checkpoint),
+        "tensor_parallel_size": job.tensor_parallel_size,
+        "seed": 0,
+    }
+    if job.model is None:
+        # float32, so that greedy tokens can equal the oracle's.
+        arguments |= {"dtype": "float32", "max_model_len": CONTEXT, "max_num_seqs": 32}
+        if job.device == "cuda":
+            arguments["gpu_memory_utilization"] = 0.3
+    if job.dtype:
+        arguments["dtype"] = job.dtype
+    if job.quantization:
+        arguments["quantization"] = job.quantization
+    if job.gpu_memory_utilization:
+        arguments["gpu_memory_utilization"] = job.gpu_memory_utilization
+    if job.trust_remote_code:
+        arguments["trust_remote_code"] = True
+    if job.eager or job.device == "cpu":
+        # On a CPU, compiling takes a minute and a C++ compiler, for no gain at this size.
+        arguments["enforce_eager"] = True
+    return arguments
+
+
+def is_exact(job: Job) -> bool:
+    """Return whether the engine's greedy tokens have to be the oracle's."""
+    return job.model is None and job.quantization is None and (job.dtype or "float32") == "float32"
+
+
+def prompt_of(case: Case, *, as_ids: bool) -> dict[str, Any]:
+    """Return the engine's prompt, as text or as token ids."""
+    if as_ids:
+        fields: dict[str, Any] = {
+            "prompt_token_ids": list(case.prompt_ids),
+            "uncond_prompt_token_ids": case.uncond_ids and list(case.uncond_ids),
+            "uncond_no_image_prompt_token_ids": (
+                case.uncond_no_image_ids and list(case.uncond_no_image_ids)
+            ),
+        }
+    else:
+        fields = {
+            "prompt": case.prompt,
+            "uncond_prompt": case.uncond,
+            "uncond_no_image_prompt": case.uncond_no_image,
+        }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def extra_args(case: Case, *, greedy: bool) -> dict[str, Any]:
+    """Return the parameters of images, by the names that offline and server requests share."""
+    extra: dict[str, Any] = {} if greedy else dict(REAL_SAMPLING)
+    if case.guidance_scale is not None:
+        extra["guidance_scale"] = case.guidance_scale
+    if case.image_cfg_scale is not None:
+        extra["image_cfg_scale"] = case.image_cfg_scale
+    if case.size is not None:
+        height, width = case.size
+        # With this area a unit of height and width is one visual token.
+        extra |= {"height": height, "width": width, "area": height * width * PATCH_AREA}
+    if not case.force_same_image_size:
+        extra["force_same_image_size"] = False
+    return extra
+
+
+def sampling_params(case: Case, *, greedy: bool, **fields: Any) -> SamplingParams:
+    """Return the sampling parameters of an offline or asynchronous request."""
+    from vllm import SamplingParams
+
+    return SamplingParams(
+        temperature=0.0 if greedy else 1.0,
+        seed=None if greedy else 1234,
+        max_tokens=case.max_tokens,
+        stop_token_ids=list(case.stop_token_ids),
+        logit_bias=dict(case.logit_bias) or None,
+        skip_special_tokens=False,
+        extra_args=extra_args(case, greedy=greedy) or None,
+        **fields,
+    )

@@ -1,0 +1,169 @@
+"""The process that the host starts: runs the stages one by one, and leaves nothing behind.
+
+It owns the scratch folder. Whatever ends the run (the last stage, the deadline, a signal, the
+host's death, seen as the end of standard input) it kills every process below it and removes the
+folder. In a container it does the same, which is why cleaning is not the host's job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from . import lifeline
+from .diagnose import diagnose
+from .events import CHANNEL
+from .job import Job
+
+LOG_TAIL_BYTES = 6000
+POLL_S = 0.2
+
+
+class Stopped(BaseException):
+    """A signal asked the guardian to end."""
+
+
+class HostGone(BaseException):
+    """Nobody is left to report to."""
+
+
+def main(scratch: Path, code: Path, value: dict[str, Any]) -> int:
+    """Run the job; return 0 if every stage came to its end, whatever it found."""
+    lifeline.die_with_parent(signal.SIGTERM)
+    lifeline.adopt_orphans()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _stop)
+    try:
+        return _run_stages(Job.from_json(value, scratch), code, value)
+    except (Stopped, HostGone):
+        return 130
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        lifeline.kill_descendants()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def _run_stages(job: Job, code: Path, value: dict[str, Any]) -> int:
+    _send({"event": "scratch", "path": str(job.scratch)})
+    (job.scratch / "job.json").write_text(json.dumps(value), encoding="utf-8")
+    (job.scratch / "tmp").mkdir()
+    deadline = time.monotonic() + job.deadline_s
+    for name in job.stages:
+        if not _run_stage(name, job, code, deadline) and name in ("artifact", "prepare"):
+            return 1
+    return 0
+
+
+def make_environment(job: Job, code: Path) -> dict[str, str]:
+    """Return the environment of the stages: the caller's, less what might shadow vllm."""
+    environment = {key: text for key, text in os.environ.items() if not key.startswith("PYTHON")}
+    environment |= {
+        "PYTHONPATH": str(code),
+        "PYTHONUNBUFFERED": "1",
+        # Sockets, compiled kernels and whatever else: under a folder that goes with the run.
+        "TMPDIR": str(job.scratch / "tmp"),
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if job.device == "cpu":
+        environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    home = environment.get("HOME", "")
+    if not (home and os.access(home, os.W_OK)):
+        environment["HOME"] = str(job.scratch / "tmp")
+    return environment
+
+
+def _run_stage(name: str, job: Job, code: Path, deadline: float) -> bool:
+    """Run one stage in a process group of its own; return whether it came to its end."""
+    started = time.monotonic()
+    _send({"event": "stage", "stage": name, "state": "started"})
+    log = job.scratch / f"{name}.log"
+    reader, writer = os.pipe()
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "patchkit_worker.stage", name, str(job.scratch)],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            cwd=job.scratch / "tmp",
+            env={**make_environment(job, code), CHANNEL: str(writer)},
+            pass_fds=(writer,),
+            start_new_session=True,
+        )
+    os.close(writer)
+    try:
+        status = _forward(process, reader, deadline)
+    finally:
+        os.close(reader)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        lifeline.kill_descendants()
+    seconds = round(time.monotonic() - started, 2)
+    fields: dict[str, Any] = {"event": "stage", "stage": name, "seconds": seconds}
+    if status == 0:
+        _send({**fields, "state": "ended"})
+        return True
+    text = log.read_bytes()[-200_000:].decode("utf-8", "replace")
+    problem = diagnose(text, status)
+    _send({**fields, "state": "failed", **problem, "log": text[-LOG_TAIL_BYTES:]})
+    return False
+
+
+def _forward(process: subprocess.Popen[bytes], reader: int, deadline: float) -> int | None:
+    """Pass events on until the stage ends; return its status, or None past the deadline."""
+    pending = b""
+    ended = False
+    while True:
+        readable, _, _ = select.select([reader, 0], [], [], 0 if ended else POLL_S)
+        if 0 in readable and not os.read(0, 4096):
+            raise HostGone
+        data = os.read(reader, 1 << 16) if reader in readable else b""
+        *lines, pending = (pending + data).split(b"\n")
+        for line in lines:
+            _write(line + b"\n")
+        if ended and not data:
+            return process.returncode
+        ended = process.poll() is not None
+        if not ended and time.monotonic() > deadline:
+            return None
+
+
+def _send(event: dict[str, Any]) -> None:
+    _write(json.dumps(event).encode() + b"\n")
+
+
+def _write(line: bytes) -> None:
+    try:
+        while line:
+            line = line[os.write(1, line) :]
+    except BrokenPipeError:
+        raise HostGone from None
+
+
+def start(value: dict[str, Any], code: Path) -> int:
+    """Run from the bootstrap: ``code`` is the folder that holds this package."""
+    scratch = Path(tempfile.gettempdir()) / f"{code.name}-run"
+    scratch.mkdir(mode=0o700)
+    try:
+        return main(scratch, code, value)
+    finally:
+        shutil.rmtree(code, ignore_errors=True)

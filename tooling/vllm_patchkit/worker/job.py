@@ -1,0 +1,73 @@
+"""What the host asks for, as the stages read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One run.
+
+    :param scratch: a folder that is removed at the end; everything is written below it.
+    :param stages: names of the stages, in order; see ``stage.STAGES``.
+    :param scenarios: names of the scenarios to run, or None for all.
+    :param model: a real checkpoint, or None for the tiny one.
+    :param artifact: what identifies the artifact: ``record_sha256`` of the lock that the wheel
+        holds, ``stack`` and ``digest`` that the caller expects; each may be missing.
+    :param bench: settings of the ``bench`` stage.
+    """
+
+    scratch: Path
+    stages: tuple[str, ...]
+    device: str = "cpu"
+    tensor_parallel_size: int = 1
+    quantization: str | None = None
+    dtype: str | None = None
+    scenarios: tuple[str, ...] | None = None
+    model: str | None = None
+    prompt: str | None = None
+    image_size: tuple[int, int] | None = None
+    trust_remote_code: bool = False
+    vision_tokenizer: str | None = None
+    vision_factory: str | None = None
+    gpu_memory_utilization: float | None = None
+    port: int | None = None
+    eager: bool = False
+    deadline_s: float = 600.0
+    artifact: Mapping[str, Any] = field(default_factory=dict)
+    bench: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder that the engine loads."""
+        return Path(self.model) if self.model else self.scratch / "checkpoint"
+
+    @property
+    def cases_file(self) -> Path:
+        """Where stage ``prepare`` leaves the cases."""
+        return self.scratch / "cases.json"
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], scratch: Path) -> Job:
+        """Return the job that the host sent."""
+        known = dict(value)
+        known["stages"] = tuple(known["stages"])
+        for name in ("scenarios", "image_size"):
+            if known.get(name) is not None:
+                known[name] = tuple(known[name])
+        return cls(scratch=scratch, **known)
+
+    @classmethod
+    def read(cls, scratch: Path) -> Job:
+        """Return the job that the guardian wrote to the scratch folder."""
+        text = (scratch / "job.json").read_text(encoding="utf-8")
+        return cls.from_json(json.loads(text), scratch)
+
+    def wants(self, scenario: str) -> bool:
+        """Return whether the scenario was asked for."""
+        return self.scenarios is None or scenario in self.scenarios

@@ -1,0 +1,149 @@
+"""The ladder of cheap checks: compile, import, register, enter; then one probe a patch."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from . import events
+from .identity import Installed, Record, has_current_bytecode, has_source_loader
+from .job import Job
+
+STAGE = "artifact"
+ARCHITECTURE = "Emu3ForCausalLM"
+
+
+def climb(installed: Installed, job: Job) -> None:
+    """Report every rung; a broken rung does not keep the next ones from being tried."""
+    rungs: list[tuple[str, Callable[[], str]]] = [
+        ("every module of vllm compiles", lambda: compile_all(installed.root / "vllm")),
+        ("the platform is the wanted one", lambda: check_platform(job.device)),
+        ("touched modules import", lambda: import_touched(installed)),
+        ("entry points load", lambda: load_entry_points(installed)),
+    ]
+    if any(record.name == "emu3_5" for record in installed.records):
+        rungs.insert(3, (f"the model registry loads {ARCHITECTURE}", load_architecture))
+    for name, rung in rungs:
+        _try(name, rung)
+    for record in installed.records:
+        for probe in read_probes(record):
+            _try(f"probe {probe['patch']}", partial(run_probe, probe))
+        _try(f"{record.name}: every patch has a probe", partial(all_probed, record))
+    _try("imported vllm is the artifact", lambda: check_imported(installed))
+
+
+def _try(name: str, rung: Callable[[], str]) -> None:
+    try:
+        events.check(STAGE, name, True, rung())
+    except Exception as error:
+        traceback.print_exc()
+        events.check(STAGE, name, False, f"{type(error).__name__}: {error}"[:500])
+
+
+def compile_all(package: Path) -> str:
+    """Compile every source file that has no current bytecode; return how many there are.
+
+    Nothing is written. Touched files were compiled before, when their bytecode was compared.
+    """
+    files = sorted(package.rglob("*.py"))
+    stale = [path for path in files if not has_current_bytecode(path)]
+    for path in stale:
+        compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    return f"{len(files)} files, {len(stale)} of them without current bytecode"
+
+
+def check_platform(device: str) -> str:
+    """Raise unless vLLM takes itself for a build of ``device``."""
+    from vllm.platforms import current_platform
+
+    found = current_platform.device_type
+    if found != device:
+        raise RuntimeError(f"vLLM runs on {found!r} here, --device says {device!r}")
+    return type(current_platform).__name__
+
+
+def import_touched(installed: Installed) -> str:
+    """Import every module that a patch writes; return how many."""
+    names = installed.touched_modules
+    for name in names:
+        import_module(name)
+    return f"{len(names)} modules"
+
+
+def load_architecture() -> str:
+    """Load the class behind the architecture's name through vLLM's own registry."""
+    from vllm.model_executor.models.registry import ModelRegistry
+
+    loaded = ModelRegistry.models[ARCHITECTURE].load_model_cls()
+    return f"{loaded.__module__}.{loaded.__name__}"
+
+
+def load_entry_points(installed: Installed) -> str:
+    """Load what the distribution's console scripts would call."""
+    scripts = [
+        point for point in installed.distribution.entry_points if point.group == "console_scripts"
+    ]
+    if not scripts:
+        raise RuntimeError("the distribution declares no console script")
+    for script in scripts:
+        script.load()
+    return ", ".join(script.name for script in scripts)
+
+
+def read_probes(record: Record) -> list[dict[str, Any]]:
+    """Return the ``[[probe]]`` tables of the recorded ``stack.toml``."""
+    # Python 3.10 has no parser of its own; pip has the same one inside.
+    inside = "tomllib" if sys.version_info >= (3, 11) else "pip._vendor.tomli"
+    tomllib = import_module(inside)
+    document = tomllib.loads((record.folder / "stack.toml").read_text(encoding="utf-8"))
+    probes: list[dict[str, Any]] = document.get("probe", [])
+    return probes
+
+
+def run_probe(probe: dict[str, Any]) -> str:
+    """Evaluate one probe of the stack's metadata.
+
+    The expression is code from the artifact, which this process imports anyway.
+    """
+    names: dict[str, Any] = {}
+    for name in probe.get("imports", ()):
+        import_module(name)
+        top = name.partition(".")[0]
+        names[top] = sys.modules[top]
+    if not eval(probe["expression"], names):
+        raise RuntimeError(f"not in force: {probe['expression']}")
+    return str(probe["expression"])
+
+
+def all_probed(record: Record) -> str:
+    """Raise if a patch of the lock has no probe."""
+    probed = {str(probe["patch"]) for probe in read_probes(record)}
+    numbers = {entry["name"][:4] for entry in record.lock["patches"]}
+    if missing := sorted(numbers - {name[:4] for name in probed}):
+        raise RuntimeError(f"no probe for {', '.join(missing)}")
+    return f"{len(numbers)} patches"
+
+
+def check_imported(installed: Installed) -> str:
+    """Raise if any module of vllm came from elsewhere than the distribution's own files."""
+    root = installed.root / "vllm"
+    loaded = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "vllm"}
+    foreign = []
+    for name, module in loaded.items():
+        file = getattr(module, "__file__", None)
+        if file is not None and not Path(file).resolve().is_relative_to(root.resolve()):
+            foreign.append(f"{name} from {file}")
+    touched = set(installed.touched_modules)
+    foreign += [
+        f"{name} not from source"
+        for name, module in loaded.items()
+        if name in touched and not has_source_loader(module)
+    ]
+    if foreign:
+        raise RuntimeError("; ".join(sorted(foreign)))
+    return f"{len(loaded)} modules"
