@@ -1,0 +1,1 @@
+"""Measurements of the patched vLLM, the same commands on every machine."""

@@ -1,0 +1,171 @@
+"""Guided images against plain sequences: the measurement's options, results and rendering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from vllm_patchkit import __version__
+from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.smoke.report import Event
+from vllm_patchkit.smoke.session import listen
+from vllm_patchkit.smoke.subject import Subject
+
+FORMAT = 1
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchOptions:
+    """The options of ``vllm-patchkit bench generate``."""
+
+    images: tuple[int, ...] = (1, 8, 32)
+    size: tuple[int, int] = (32, 32)
+    full_size: bool = False
+    device: str = "cpu"
+    tensor_parallel_size: int = 1
+    quantization: str | None = None
+    dtype: str | None = None
+    rounds: int = 3
+    top_k: int = 5120
+    eager: bool = False
+    profile: bool = False
+    in_process: bool = False
+    gpu_memory_utilization: float | None = None
+    timeout_s: float = 590.0
+
+    def to_job(self) -> Json:
+        """Return the job that the worker reads."""
+        # The profiler and alternating engines need the engine core in the measuring process.
+        in_process = self.in_process or self.profile or self.device == "cpu"
+        return {
+            "stages": ("bench",),
+            "device": self.device,
+            "tensor_parallel_size": self.tensor_parallel_size,
+            "quantization": self.quantization,
+            "dtype": self.dtype,
+            "eager": self.eager,
+            "gpu_memory_utilization": self.gpu_memory_utilization,
+            "deadline_s": self.timeout_s,
+            "bench": {
+                "images": self.images,
+                "size": self.size,
+                "full_size": self.full_size,
+                "rounds": self.rounds,
+                "top_k": self.top_k,
+                "profile": self.profile,
+                "in_process": in_process,
+            },
+        }
+
+
+@dataclass(kw_only=True, slots=True)
+class BenchReport:
+    """What was measured; docs/bench.md documents the JSON form."""
+
+    options: BenchOptions
+    location: str
+    floor: Json | None = None
+    versions: Json = field(default_factory=dict)
+    loads: dict[str, float] = field(default_factory=dict)
+    runs: list[Json] = field(default_factory=list)
+    results: list[Json] = field(default_factory=list)
+    profile: str | None = None
+    problem: Json | None = None
+
+    def add(self, event: Event) -> None:
+        """Take one event in."""
+        kind = event.get("kind")
+        fields = {key: value for key, value in event.items() if key not in ("event", "kind")}
+        if event["event"] == "versions":
+            self.versions = event["versions"]
+        elif event["event"] == "bench" and kind == "floor":
+            self.floor = fields
+        elif event["event"] == "bench" and kind == "load":
+            self.loads[event["engine"]] = event["seconds"]
+        elif event["event"] == "bench" and kind == "runs":
+            self.runs.append(fields)
+        elif event["event"] == "bench" and kind == "result":
+            self.results.append(fields)
+        elif event["event"] == "bench" and kind == "profile":
+            self.profile = event["text"]
+        elif event["event"] == "problem":
+            self.problem = {**fields, "kind": "environment"}
+        elif event["event"] == "stage" and event["state"] == "failed" and self.problem is None:
+            self.problem = {**fields, "kind": kind}
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 if everything was measured, 3 if this machine cannot, else 1."""
+        if self.problem is not None and self.problem["kind"] == "environment":
+            return ExitCode.ENVIRONMENT
+        done = len(self.results) == len(self.options.images)
+        return ExitCode.OK if done and self.problem is None else ExitCode.FAILED
+
+    def to_json(self) -> Json:
+        """Return the report as JSON types."""
+        return {
+            "format": FORMAT,
+            "tool": f"vllm-patchkit {__version__}",
+            "location": self.location,
+            "options": asdict(self.options),
+            "versions": self.versions,
+            "load_s": self.loads,
+            "floor": self.floor,
+            "runs": self.runs,
+            "results": self.results,
+            "problem": self.problem,
+        }
+
+
+def measure_generate(
+    subject: Subject, options: BenchOptions, observe: Callable[[Event], None]
+) -> BenchReport:
+    """Measure in the target's interpreter and return the report.
+
+    :param observe: called with every event as it comes.
+    """
+    report = BenchReport(options=options, location=subject.location)
+    with listen(subject, options.to_job()) as events:
+        for event in events:
+            report.add(event)
+            observe(event)
+    return report
+
+
+HEADER = (
+    f"{'images':>6} {'rows':>5} {'guided ms':>10} {'plain ms':>10} {'ratio':>7} "
+    f"{'image tok/s':>12} {'s/image':>8} {'floor ms':>9} {'memory GiB':>11}"
+)
+
+
+def format_result(result: Json, floor: Json | None) -> str:
+    """Return one line of the table."""
+    floor_ms = f"{floor['floor_ms']:9.2f}" if floor else " " * 9
+    return (
+        f"{result['images']:6d} {result['sequences']:5d} {result['guided_step_ms']:10.2f} "
+        f"{result['plain_step_ms']:10.2f} {result['ratio']:7.3f} "
+        f"{result['image_tokens_per_s']:12.1f} {result['seconds_an_image']:8.2f} {floor_ms} "
+        f"{result['peak_memory_bytes'] / 2**30:11.2f}"
+    )
+
+
+def describe_event(event: Event) -> str | None:
+    """Return one line for an event that is worth one while the measurement works."""
+    if event["event"] == "note":
+        return str(event["text"])
+    if event["event"] != "bench":
+        return None
+    if event["kind"] == "load":
+        return f"{event['engine']}: engine ready after {event['seconds']} s"
+    if event["kind"] == "floor":
+        rate = event["bandwidth_bytes_per_s"] / 1e9
+        return (
+            f"copy bandwidth {rate:.0f} GB/s, weights {event['weight_bytes'] / 1e9:.2f} GB: "
+            f"a step takes at least {event['floor_ms']:.2f} ms"
+        )
+    if event["kind"] == "runs":
+        times = ", ".join(f"{value:.2f}" for value in event["step_ms"])
+        return f"{event['engine']}, {event['images']} images: {times} ms a step"
+    return None

@@ -1,0 +1,109 @@
+"""Measure guided generation: steps of N images against steps of 2N plain sequences.
+
+Examples:
+  vllm-patchkit bench generate --python .venv/bin/python --images 1,8,32 --size 8x8
+  vllm-patchkit bench generate --python /tmp/venv --device cuda --full-size --size 16x16
+  vllm-patchkit bench generate --python /tmp/venv --device cuda --full-size --images 1 \\
+      --profile profile.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vllm_patchkit.errors import UsageError
+from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.bench.generate import BenchReport
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("what", choices=("generate",), help="what to measure")
+    parser.add_argument(
+        "--python", type=Path, default=Path(sys.executable), metavar="PATH", help="the environment"
+    )
+    parser.add_argument("--images", default="1,8,32", metavar="N,N", help="images at once")
+    parser.add_argument("--size", default="32x32", metavar="HxW", help="in visual tokens")
+    parser.add_argument("--full-size", action="store_true", help="the published 34 B dimensions")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--tp", type=int, default=1, metavar="N", help="tensor parallel size")
+    parser.add_argument("--quantization", metavar="METHOD", help="such as fp8")
+    parser.add_argument("--dtype", help="of the small model (float32 on a CPU, else bfloat16)")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions; medians count")
+    parser.add_argument("--top-k", type=int, default=5120)
+    parser.add_argument("--eager", action="store_true", help="no CUDA graphs, no torch.compile")
+    parser.add_argument("--in-process", action="store_true", help="engine core in one process")
+    parser.add_argument("--gpu-memory-utilization", type=float, metavar="FRACTION")
+    parser.add_argument("--timeout", type=float, default=590.0, metavar="SECONDS")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="write the top costs there")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON there")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Measure, print each result as it comes, and return the exit code."""
+    from vllm_patchkit.bench.generate import BenchOptions, describe_event, measure_generate
+    from vllm_patchkit.cli.smoke import parse_size
+    from vllm_patchkit.files import replace_file
+    from vllm_patchkit.smoke.report import Event, format_json
+    from vllm_patchkit.smoke.subject import find_environment
+
+    size = parse_size(args.size)
+    assert size is not None
+    options = BenchOptions(
+        images=parse_counts(args.images),
+        size=size,
+        full_size=args.full_size,
+        device=args.device,
+        tensor_parallel_size=args.tp,
+        quantization=args.quantization,
+        dtype=args.dtype,
+        rounds=args.rounds,
+        top_k=args.top_k,
+        eager=args.eager,
+        profile=args.profile is not None,
+        in_process=args.in_process,
+        gpu_memory_utilization=args.gpu_memory_utilization,
+        timeout_s=args.timeout,
+    )
+
+    def observe(event: Event) -> None:
+        if (text := describe_event(event)) is not None:
+            console.note(text)
+
+    report = measure_generate(find_environment(args.python), options, observe)
+    data = format_json(report.to_json())
+    if args.out:
+        replace_file(args.out, data)
+    if args.profile and report.profile:
+        replace_file(args.profile, report.profile.encode())
+        console.note(f"wrote {args.profile}")
+    console.result(data.decode().rstrip() if args.json else _render(report, console))
+    return int(report.exit_code)
+
+
+def _render(report: BenchReport, console: Console) -> str:
+    from vllm_patchkit.bench.generate import HEADER, format_result
+
+    lines = [HEADER, *(format_result(result, report.floor) for result in report.results)]
+    if report.problem:
+        console.error(report.problem["message"], report.problem.get("hint"))
+        if report.problem.get("log"):
+            console.note(report.problem["log"])
+    return "\n".join(lines)
+
+
+def parse_counts(text: str) -> tuple[int, ...]:
+    """Return the numbers in ``1,8,32``.
+
+    :raises UsageError: they are not positive numbers.
+    """
+    words = text.split(",")
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise UsageError(f"--images {text!r} is no list of numbers", hint="such as 1,8,32")
+    return tuple(int(word) for word in words)
