@@ -49,12 +49,20 @@ def open_wheel(path: Path, base: Base) -> WheelTarget:
     :raises WheelError: it is malformed, or a wheel of something else than the base.
     """
     archive = Archive(path)
-    distribution = _read_distribution(archive, path)
+    try:
+        distribution = _read_distribution(archive, path)
+        _require_base(distribution, base, path)
+    except BaseException:
+        archive.close()
+        raise
+    state = f"{distribution.dist_info}/{APPLIED_FOLDER}"
+    return WheelTarget(location=path, distribution=distribution, state=state, archive=archive)
+
+
+def _require_base(distribution: Distribution, base: Base, path: Path) -> None:
     wanted = [normalize_name(name) for name in (base.distribution, *base.aliases)]
     if normalize_name(distribution.name) not in wanted:
         raise WheelError(f"{path} is a wheel of {distribution.name}, not of {base.distribution}")
-    state = f"{distribution.dist_info}/{APPLIED_FOLDER}"
-    return WheelTarget(location=path, distribution=distribution, state=state, archive=archive)
 
 
 def _read_distribution(archive: Archive, path: Path) -> Distribution:

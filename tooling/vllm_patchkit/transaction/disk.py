@@ -45,6 +45,17 @@ class Disk:
         self.fault("mkdir", path)
         path.mkdir(exist_ok=True)
 
+    def inherit(self, folder: Path) -> None:
+        """Give a folder that was created here the mode and owner of the one above it.
+
+        A strict umask would otherwise hide what it holds from the users of the environment.
+        """
+        above = folder.parent.stat()
+        self.fault("chmod", folder)
+        folder.chmod(stat.S_IMODE(above.st_mode) & ~stat.S_ISVTX)
+        if os.geteuid() == 0:
+            os.chown(folder, above.st_uid, above.st_gid)
+
     def write(self, path: Path, data: bytes, *, mode: int, owner: tuple[int, int]) -> None:
         """Create a file that ``sync_written`` makes durable. ``owner`` matters to root only."""
         self.fault("create", path)

@@ -43,6 +43,7 @@ def roll_forward(root: Path, plan: Plan, journal: Journal, disk: Disk) -> None:
     _invalidate_bytecode(root, plan, disk)
     for folder in plan.folders:
         disk.make_folder(root / folder)
+        disk.inherit(root / folder)
     for index, entry in enumerate(plan.entries):
         if entry.after is None:
             disk.remove(root / entry.path)
