@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -235,6 +235,11 @@ def with_ids(case: Case, vocabulary: Vocabulary) -> Case:
     )
 
 
-def select_cases(cases: Sequence[Case], names: Sequence[str]) -> list[Case]:
-    """Return the cases of these names, in the order of ``cases``."""
-    return [case for case in cases if case.name in names]
+def begun_image(case: Case, vocabulary: Vocabulary) -> list[int]:
+    """Return the tokens of the image that the prompt leaves for the answer to finish, if any."""
+    tokens = list(case.prompt_ids)
+    boi, eoi = vocabulary.special["boi"], vocabulary.special["eoi"]
+    if boi not in tokens:
+        return []
+    start = len(tokens) - 1 - tokens[::-1].index(boi)
+    return [] if eoi in tokens[start:] else tokens[start:]

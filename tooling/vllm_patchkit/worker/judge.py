@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from . import events
-from .cases import Case
-from .grammar import parse_images
+from .cases import Case, begun_image
+from .grammar import Image, parse_images
 from .picture import draw_grid
 from .vocabulary import Vocabulary
 
@@ -23,7 +23,7 @@ def find_problems(
     if exact and case.expected is not None:
         problems += compare_tokens(case, tokens)
     try:
-        sizes = tuple(image.size for image in parse_images(tokens, vocabulary))
+        sizes = tuple(image.size for image in find_images(case, tokens, vocabulary))
     except ValueError as error:
         return [*problems, str(error)]
     if case.image_sizes is not None and exact and sizes != case.image_sizes:
@@ -31,6 +31,14 @@ def find_problems(
     elif case.image_sizes and not exact and sizes[:1] != case.image_sizes[:1]:
         problems.append(f"first image {_sizes(case.image_sizes)} expected, found {_sizes(sizes)}")
     return problems
+
+
+def find_images(case: Case, tokens: Sequence[int], vocabulary: Vocabulary) -> list[Image]:
+    """Return the images of an answer, with one that the prompt began.
+
+    :raises ValueError: an image breaks the grammar.
+    """
+    return parse_images([*begun_image(case, vocabulary), *tokens], vocabulary)
 
 
 def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
@@ -75,12 +83,12 @@ def report(
     """
     seconds = time.monotonic() - started
     found = list(problems)
-    images = []
+    images: list[Image] = []
     for case, tokens in answers:
         wrong = find_problems(case, tokens, vocabulary, exact=exact)
         found += [f"{case.name}: {text}" if len(answers) > 1 else text for text in wrong]
         if not wrong:
-            images += [(case.name, image) for image in parse_images(tokens, vocabulary)]
+            images += find_images(case, tokens, vocabulary)
     count = sum(len(tokens) for _, tokens in answers)
     events.send(
         "scenario",
@@ -91,11 +99,11 @@ def report(
         tokens=count,
         seconds=round(seconds, 4),
         tokens_per_s=round(count / seconds, 2) if seconds else None,
-        images=[{"height": image.size[0], "width": image.size[1]} for _, image in images],
+        images=[{"height": image.size[0], "width": image.size[1]} for image in images],
         oracle=exact and all(case.expected is not None for case, _ in answers),
     )
     if pictures:
-        for number, (_, image) in enumerate(images, 1):
+        for number, image in enumerate(images, 1):
             png = draw_grid(image.rows)
             events.picture(f"{scenario}-{number}", image.size, png, kind="tokens")
     return not found

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import events
-from .cases import QUESTION, Case
+from .cases import QUESTION, Case, begun_image
 from .engine import engine_arguments, is_exact, prompt_of, sampling_params
 from .job import Job
 from .judge import report
@@ -111,7 +111,11 @@ def export_sequence(
     sequence = MultimodalSequence(
         question=job.prompt or QUESTION,
         task=case.name,
-        segments=parse_segments(tokens, vocabulary, lambda ids: str(tokenizer.decode(list(ids)))),
+        segments=parse_segments(
+            [*begun_image(case, vocabulary), *tokens],
+            vocabulary,
+            lambda ids: str(tokenizer.decode(list(ids))),
+        ),
         token_ids=tuple(tokens),
     )
     if job.vision_tokenizer is not None:

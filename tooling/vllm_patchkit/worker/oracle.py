@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .cases import Case
+from .cases import Case, begun_image
 from .grammar import Region, find_region, parse_size
 from .oracle_model import OracleModel
 from .vocabulary import Vocabulary
@@ -104,7 +104,8 @@ def guide(
     if case.guidance_scale is None or case.uncond_ids is None:
         return conditional
     c = conditional.log_softmax(dim=-1)
-    tail = _prompt_tail(vocabulary, case) + _image_tokens(vocabulary, case, output)
+    # What the prompt says of an image that it leaves open belongs to every stream.
+    tail = begun_image(case, vocabulary) + _image_tokens(vocabulary, case, output)
     u = model.logits([*case.uncond_ids, *tail]).log_softmax(dim=-1)
     if case.uncond_no_image_ids is None or case.image_cfg_scale is None:
         return u + case.guidance_scale * (c - u)
@@ -112,19 +113,10 @@ def guide(
     return n + case.image_cfg_scale * (u - n) + case.guidance_scale * (c - u)
 
 
-def _prompt_tail(vocabulary: Vocabulary, case: Case) -> list[int]:
-    """Return what a prompt that ends inside an image says of it; other streams lack it."""
-    tokens = list(case.prompt_ids)
-    if vocabulary.special["boi"] not in tokens:
-        return []
-    start = len(tokens) - 1 - tokens[::-1].index(vocabulary.special["boi"])
-    return [] if vocabulary.special["eoi"] in tokens[start:] else tokens[start:]
-
-
 def _image_tokens(vocabulary: Vocabulary, case: Case, output: Sequence[int]) -> list[int]:
     """Return the tokens of ``output`` that belong to images."""
     special = vocabulary.special
-    inside = bool(_prompt_tail(vocabulary, case))
+    inside = bool(begun_image(case, vocabulary))
     kept = []
     for token in output:
         inside = inside or token == special["boi"]

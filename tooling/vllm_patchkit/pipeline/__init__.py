@@ -1,0 +1,31 @@
+"""Text and images from Emu3.5 in a few lines, on an ``LLM`` in this process or on a server.
+
+>>> from vllm_patchkit.pipeline import Pipeline, Settings
+>>> pipeline = Pipeline.load(Settings(model_path="BAAI/Emu3.5-Image"))  # doctest: +SKIP
+>>> result = pipeline.generate("a red fox", task="t2i", aspect_ratio="4:3")  # doctest: +SKIP
+>>> result.images[0].size  # doctest: +SKIP
+(55, 73)
+
+``Pipeline.connect("http://localhost:8000")`` does the same through ``vllm serve``.
+"""
+
+from vllm_patchkit.pipeline.generate import Pipeline
+from vllm_patchkit.pipeline.settings import Settings
+from vllm_patchkit.pipeline.tasks import ASPECT_RATIOS, TASKS
+from vllm_patchkit.worker.sequence import (
+    ImageSegment,
+    MultimodalSequence,
+    TextSegment,
+    ThoughtSegment,
+)
+
+__all__ = [
+    "ASPECT_RATIOS",
+    "TASKS",
+    "ImageSegment",
+    "MultimodalSequence",
+    "Pipeline",
+    "Settings",
+    "TextSegment",
+    "ThoughtSegment",
+]
