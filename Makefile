@@ -23,7 +23,7 @@ CPU_PYTHON = $(shell ci/find-python.sh 3.12 3.11)
 CPU_TAG = $(if $(findstring 3.12,$(CPU_PYTHON)),cp312,cp311)
 
 .DEFAULT_GOAL := help
-.PHONY: help check lint unit property integration stack smoke container test build-wheel \
+.PHONY: help check lint unit property integration stack smoke container test build-wheel reproduce \
 	image base-image env-cpu clean
 
 help: ## list the targets
@@ -68,6 +68,9 @@ test: $(VENV)/.ready ## every test
 
 build-wheel: $(VENV)/.ready ## build the patched wheel (FLAVOR=cuda|cpu)
 	$(BIN)/vllm-patchkit wheel --stack $(STACK) --flavor $(FLAVOR)
+
+reproduce: $(VENV)/.ready ## build the wheel twice and more, everywhere different, and compare
+	ci/reproduce.sh $(STACK) $(FLAVOR)
 
 image: $(VENV)/.ready ## build the container image (FLAVOR, BASE_IMAGE)
 	$(if $(filter $(DEBIAN_BASE),$(BASE_IMAGE)),ci/base-image.sh $(DEBIAN_BASE))

@@ -16,6 +16,7 @@ from vllm_patchkit.cache import cache_dir
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError, WheelError
 from vllm_patchkit.process import stream
 from vllm_patchkit.terminal import Console, Progress
+from vllm_patchkit.toml import parse_toml
 
 BLOCK_BYTES = 1 << 20
 # abi3 wheels run on every Python since the one in their tag; pip wants to be told one.
@@ -65,11 +66,8 @@ def inputs_file() -> Path:
 
 def read_tables() -> dict[str, Any]:
     """Return what ``inputs.toml`` holds."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads(inputs_file().read_text(encoding="utf-8"))
+    path = inputs_file()
+    return parse_toml(path.read_bytes(), str(path))
 
 
 def read_inputs() -> dict[str, WheelInput]:
