@@ -68,7 +68,9 @@ def test_git_am(stack: Stack, lock: Lock, sources, tmp_path: Path):
 
     repository.git("am", "--quiet", "--keep-non-patch", *patches)
 
-    log = repository.git("log", "--reverse", "--format=%H%x00%an%x00%ae%x00%s", f"HEAD~{len(patches)}..HEAD")
+    log = repository.git(
+        "log", "--reverse", "--format=%H%x00%an%x00%ae%x00%s", f"HEAD~{len(patches)}..HEAD"
+    )
     commits = [line.split("\0") for line in log.decode().splitlines()]
     assert len(commits) == len(stack.patches) == len(lock.patches)
     for (commit, name, email, subject), patch, locked in zip(

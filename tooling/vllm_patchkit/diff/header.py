@@ -127,6 +127,8 @@ def _parse_fields(reader: LineReader) -> dict[bytes, bytes]:
 
 def _parse_marks(reader: LineReader) -> tuple[bytes, bytes] | None:
     """Step over ``---`` and ``+++`` and return what they name; None where there are none."""
+    if reader.peek().startswith(b"@@"):
+        raise reader.fault("a hunk without '--- ' and '+++ ' lines before it")
     if not reader.peek().startswith(b"--- "):
         return None
     old = reader.take()
