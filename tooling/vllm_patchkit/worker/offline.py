@@ -56,8 +56,7 @@ def run_case(llm: LLM, job: Job, case: Case, vocabulary: Vocabulary) -> None:
     guided = answers[0][1] if answers else []
     if plain and list(plain[0][1]) == list(guided):
         problems.append("guidance had no effect: the unguided request gives the same tokens")
-    report(case.name, vocabulary, answers, started, problems=problems, exact=is_exact(job))
-    if answers and not problems:
+    if report(case.name, vocabulary, answers, started, problems=problems, exact=is_exact(job)):
         export_sequence(llm, job, case, guided, vocabulary)
 
 

@@ -1,0 +1,41 @@
+import pytest
+
+from vllm_patchkit.worker.diagnose import diagnose
+
+# Lines as vLLM 0.11.0, torch and uvicorn write them.
+LINES = {
+    "ValueError: Free memory on device (3.1/79.1 GiB) on startup is less than desired GPU memory "
+    "utilization (0.9, 71.2 GiB). Decrease": "too little free GPU memory: 3.1/79.1 GiB",
+    "ValueError: To serve at least one request with the models's max seq len (32768), (8.00 GiB KV "
+    "cache is needed": "too little KV cache space for one request of 32768 tokens",
+    "ValueError: No available memory for the cache blocks. Try increasing": "no memory is left",
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate": "the GPU is out of memory",
+    "RuntimeError: [enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory"
+    ": you tried": "this machine is out of memory",
+    "OSError: [Errno 98] Address already in use": "the port is already in use",
+    "RuntimeError: No CUDA GPUs are available": "no usable NVIDIA GPU",
+    "RuntimeError: Failed to infer device type, please set": "vLLM found no device",
+    "OSError: [Errno 28] No space left on device": "the disk is full",
+}
+
+
+@pytest.mark.parametrize(("line", "message"), LINES.items())
+def test_a_known_end_of_a_log_becomes_one_line(line, message):
+    """Also between other lines, as a log has them."""
+    found = diagnose(f"INFO something\n(EngineCore pid=7) {line}\nINFO more\n", 1)
+    assert found["message"].startswith(message)
+    assert found["kind"] == "environment"
+    assert found["hint"]
+
+
+def test_an_unknown_error_is_quoted():
+    log = "INFO a\nKeyError: 'x'\n(EngineCore pid=3) ValueError: size not representable: 0*4\n"
+    found = diagnose(log, 1)
+    assert found["kind"] == "failed"
+    assert found["message"] == "ValueError: size not representable: 0*4"
+
+
+def test_the_deadline_and_the_kernel_are_told_apart():
+    assert diagnose("", None)["message"] == "did not end within the time limit"
+    assert diagnose("", -9)["kind"] == "environment"
+    assert diagnose("", 7)["message"] == "ended with status 7"
