@@ -8,12 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --quiet --junitxml
 
-# Without an argument the image is made on Docker's official Python; where that cannot be pulled,
-# on one made of Debian's packages, which has Python 3.11.
-BASE_IMAGE ?= $(shell docker image inspect python:3.12-slim-bookworm >/dev/null 2>&1 \
-	&& echo python:3.12-slim-bookworm || echo $(DEBIAN_BASE))
+# Without one, the image stands on Docker's official Python, or on Debian packages offline.
+BASE_IMAGE ?=
 DEBIAN_BASE := vllm-patchkit-base:bookworm
-IMAGE_TAG = $(if $(findstring $(DEBIAN_BASE),$(BASE_IMAGE)),cp311,cp312)
 
 SOURCES := $(shell find tooling -name '*.py') pyproject.toml
 PATCHES := $(wildcard patches/$(STACK)/*) wheels/inputs.toml
@@ -24,7 +21,7 @@ CPU_TAG = $(if $(findstring 3.12,$(CPU_PYTHON)),cp312,cp311)
 
 .DEFAULT_GOAL := help
 .PHONY: help check lint unit property integration stack smoke container test build-wheel reproduce \
-	image base-image env-cpu clean
+	image smoke-image base-image env-cpu clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,9 +53,10 @@ stack: build/env-cpu/.ready ## the patched vLLM itself, on the processor
 	build/env-cpu/bin/python -m pytest --quiet --junitxml build/junit/stack.xml tests/stack
 
 smoke: build/env-cpu/.ready ## does the built CPU wheel generate
-	$(BIN)/vllm-patchkit smoke --python build/env-cpu/bin/python --device cpu
+	$(BIN)/vllm-patchkit smoke --python build/env-cpu/bin/python --device cpu \
+		--out build/smoke
 
-container: $(VENV)/.ready build/wheel-cpu-cp311 build/wheelhouse/.ready ## build an image and serve from it
+container: $(VENV)/.ready build/wheel-cpu-cp311 build/wheelhouse-cpu/.ready ## build an image and serve from it
 	$(PYTEST) build/junit/container.xml tests/container
 
 test: $(VENV)/.ready ## every test
@@ -73,9 +71,17 @@ reproduce: $(VENV)/.ready ## build the wheel twice and more, everywhere differen
 	ci/reproduce.sh $(STACK) $(FLAVOR)
 
 image: $(VENV)/.ready ## build the container image (FLAVOR, BASE_IMAGE)
-	$(if $(filter $(DEBIAN_BASE),$(BASE_IMAGE)),ci/base-image.sh $(DEBIAN_BASE))
-	$(BIN)/vllm-patchkit image --base-image $(BASE_IMAGE) --wheel "$$($(BIN)/vllm-patchkit wheel \
-		--stack $(STACK) --flavor $(FLAVOR) $(if $(filter cpu,$(FLAVOR)),--python-tag $(IMAGE_TAG)))"
+	mkdir -p build
+	ci/make-image.sh $(STACK) $(FLAVOR) $(BASE_IMAGE) > build/image-$(FLAVOR).new
+	mv build/image-$(FLAVOR).new build/image-$(FLAVOR)
+	cat build/image-$(FLAVOR)
+
+smoke-image: build/image-$(FLAVOR) ## does the built image generate (FLAVOR)
+	$(BIN)/vllm-patchkit smoke --image "$$(cat $<)" --device $(if $(filter cpu,$(FLAVOR)),cpu,cuda) \
+		--out build/smoke-image
+
+build/image-%:
+	$(MAKE) image FLAVOR=$*
 
 base-image: ## make a base image from Debian packages, for use without a registry of images
 	ci/base-image.sh $(DEBIAN_BASE)
@@ -100,10 +106,10 @@ build/env-cpu/.ready: build/env-cpu/.requirements build/wheel-cpu-$(CPU_TAG)
 	$(BIN)/uv pip check --python build/env-cpu
 	touch $@
 
-# What an image build without network installs from: every file of the lock, for Debian's Python.
-build/wheelhouse/.ready: $(VENV)/.ready $(CPU_LOCK)
-	mkdir -p build/wheelhouse
-	$(BIN)/python ci/fetch-wheels.py --python 3.11 --out build/wheelhouse $(CPU_LOCK)
+# What an image build without an index installs from: every file of the lock, for Debian's Python.
+build/wheelhouse-%/.ready: $(VENV)/.ready wheels/requirements-%.lock
+	mkdir -p $(@D)
+	$(BIN)/python ci/fetch-wheels.py --python 3.11 --out $(@D) wheels/requirements-$*.lock
 	touch $@
 
 clean: ## remove what was built

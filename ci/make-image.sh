@@ -1,0 +1,41 @@
+#!/bin/sh
+# Builds the image of a flavor and prints its digest: make-image.sh STACK FLAVOR [BASE_IMAGE]
+# Without BASE_IMAGE it stands on Docker's official Python. Where that is not here and cannot be
+# pulled, it stands on a base made of Debian packages, and what it needs is fetched beforehand.
+set -eu
+stack=$1
+flavor=$2
+base=${3:-}
+OFFICIAL=python:3.12-slim-bookworm
+DEBIAN=vllm-patchkit-base:bookworm
+root=$(cd "$(dirname "$0")/.." && pwd)
+bin=$root/.venv/bin
+
+has_image() {
+    docker image inspect "$1" >/dev/null 2>&1
+}
+
+if [ -z "$base" ]; then
+    if has_image "$OFFICIAL" || docker pull --quiet "$OFFICIAL" >/dev/null 2>&1; then
+        base=$OFFICIAL
+    else
+        echo "$OFFICIAL cannot be pulled; the base is $DEBIAN, made of Debian packages" >&2
+        base=$DEBIAN
+    fi
+fi
+[ "$base" != "$DEBIAN" ] || "$root/ci/base-image.sh" "$DEBIAN"
+python=$(docker run --rm --network none --entrypoint python3 "$base" -c \
+    'import sys; print("%d.%d" % sys.version_info[:2])')
+
+set -- --stack "$stack" --flavor "$flavor" --out "$root/wheels/out"
+[ "$flavor" != cpu ] || set -- "$@" --python-tag "cp$(echo "$python" | tr -d .)"
+wheel=$("$bin/vllm-patchkit" wheel "$@")
+
+set -- --base-image "$base" --wheel "$wheel" --requirements "$root/wheels/requirements-$flavor.lock"
+if [ "$base" = "$DEBIAN" ]; then
+    wheelhouse=$root/build/wheelhouse-$flavor
+    "$bin/python" "$root/ci/fetch-wheels.py" --python "$python" --out "$wheelhouse" \
+        "$root/wheels/requirements-$flavor.lock"
+    set -- "$@" --wheelhouse "$wheelhouse"
+fi
+"$bin/vllm-patchkit" image "$@"
