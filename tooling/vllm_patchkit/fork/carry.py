@@ -20,6 +20,7 @@ from vllm_patchkit.fork.outcome import PatchReport, Status
 from vllm_patchkit.fork.restyle import restyle_tree
 from vllm_patchkit.fork.series import Series, author_of, changed_paths, commit_message
 from vllm_patchkit.fork.style import Style, changed_blobs, format_blobs
+from vllm_patchkit.fork.untangle import untangle_imports
 from vllm_patchkit.fork.verdict import HunkVerdict, judge_hunk, squeeze
 from vllm_patchkit.stack.model import Patch
 
@@ -31,11 +32,15 @@ DIFF = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """A patch carried: its report, and the tip after it (before it, where it conflicts)."""
+    """A patch carried: its report, and the tip after it (before it, where it conflicts).
+
+    :param merged: the merge, with the conflicts that are left.
+    """
 
     index: int
     report: PatchReport
     tip: str
+    merged: Merged
 
 
 @dataclass(kw_only=True, slots=True)
@@ -69,11 +74,13 @@ class Carrier:
         patch = self.patches[index]
         before, after = self.series.parent(index), self.series.commits[index]
         merged = self._merge(before, after, tip)
+        if not merged.clean and self.style is not None:
+            merged = untangle_imports(self.store, merged, self.style)
         own = self._diff(before, after)
         conflicts = () if merged.clean else list_conflicts(self.store, merged)
         tree = merged.tree
         if not merged.clean:
-            tree = settle_for_patch(self.store, merged, tip)
+            tree = settle_for_patch(self.store, merged)
         new_tip = tip
         landed: tuple[FileDiff, ...] = ()
         if tree != self.store.resolve(f"{tip}^{{tree}}"):
@@ -90,7 +97,7 @@ class Carrier:
             hunks=tuple(self._judge(own, landed, tip, new_tip, merged.clean)),
         )
         stays = conflicts and not self.keep_going
-        return Step(index=index, report=report, tip=tip if stays else new_tip)
+        return Step(index=index, report=report, tip=tip if stays else new_tip, merged=merged)
 
     def _merge(self, before: str, after: str, tip: str) -> Merged:
         """Merge; where the new release is not itself in its style, merge there and come back."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import PatchkitError
-from vllm_patchkit.fork.git import Entry, Person, Repository, git_environment
-from vllm_patchkit.process import capture
+from vllm_patchkit.fork.git import Entry, Person, Repository
 
 NOBODY = Person("vllm-patchkit", "vllm-patchkit@localhost.invalid", "0 +0000")
 CONFLICT = re.compile(
@@ -143,52 +143,40 @@ def parse_conflicts(path: str, data: bytes, kind: str = "contents") -> list[Conf
     return found
 
 
-def settle_for_patch(store: Repository, merged: Merged, parent: str) -> str:
+def settle_for_patch(store: Repository, merged: Merged) -> str:
     """Return a tree in which every conflict went the patch's way, so that a survey can go on.
 
     It is never written to a stack: the patches after a conflict have to be seen against
     something, and this is what their author saw.
     """
-    index: list[str] = []
+    blobs: dict[str, Entry | None] = {}
     for path, stages in merged.stages.items():
-        blob = stages[3].blob if 3 in stages else None
+        blobs[path] = stages.get(3)
         if {1, 2, 3} <= stages.keys():
-            blob = _merge_theirs(store, stages)
-        entry = stages.get(3) or stages.get(2)
-        if blob is None:
-            index.append(f"0 {'0' * 40}\t{path}")
-        elif entry is not None:
-            index.append(f"{entry.mode} {blob}\t{path}")
-    with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
-        env = {"GIT_INDEX_FILE": str(Path(name) / "index")}
-        store.run("read-tree", merged.tree, env=env)
-        lines = "".join(f"{line}\0" for line in index).encode("utf-8", "surrogateescape")
-        store.run("update-index", "-z", "--index-info", input_bytes=lines, env=env)
-        return store.run("write-tree", env=env).decode().strip()
-
-
-def _merge_theirs(store: Repository, stages: dict[int, Entry]) -> str:
-    with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
-        folder = Path(name)
-        for stage, part in ((1, "base"), (2, "ours"), (3, "theirs")):
-            (folder / part).write_bytes(store.read_blob(stages[stage].blob))
-        done = capture(
-            ["git", "merge-file", "-p", "--theirs", "ours", "base", "theirs"],
-            cwd=folder,
-            env=git_environment({"GIT_CEILING_DIRECTORIES": str(folder.parent)}),
-        )
-    return store.write_object("blob", done.stdout)
+            marked = store.list_tree(merged.tree, path)[path]
+            data = CONFLICT.sub(lambda found: found["theirs"], store.read_blob(marked.blob))
+            blobs[path] = Entry(marked.mode, store.write_object("blob", data))
+    return put_blobs(store, merged.tree, blobs)
 
 
 def replace_files(store: Repository, tree: str, files: dict[str, bytes]) -> str:
     """Return a tree with the content of these (existing) files replaced."""
-    if not files:
-        return tree
-    entries = store.list_tree(tree, *files)
-    lines = [
-        f"{entries[path].mode} {store.write_object('blob', data)}\t{path}\0"
+    entries = store.list_tree(tree, *files) if files else {}
+    blobs = {
+        path: Entry(entries[path].mode, store.write_object("blob", data))
         for path, data in files.items()
         if path in entries
+    }
+    return put_blobs(store, tree, blobs)
+
+
+def put_blobs(store: Repository, tree: str, blobs: Mapping[str, Entry | None]) -> str:
+    """Return a tree with these files put in, or taken out (None)."""
+    if not blobs:
+        return tree
+    lines = [
+        f"0 {'0' * 40}\t{path}\0" if entry is None else f"{entry.mode} {entry.blob}\t{path}\0"
+        for path, entry in blobs.items()
     ]
     with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
         env = {"GIT_INDEX_FILE": str(Path(name) / "index")}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from vllm_patchkit.fork.carry import Carrier
 from vllm_patchkit.fork.edit import OpenStack, load_stack
 from vllm_patchkit.fork.folder import read_folder
 from vllm_patchkit.fork.git import Repository, open_repository
-from vllm_patchkit.fork.outcome import PatchReport
+from vllm_patchkit.fork.merge import Merged
+from vllm_patchkit.fork.outcome import PatchReport, Status
 from vllm_patchkit.fork.publish import (
     Published,
     base_reader,
@@ -210,11 +212,13 @@ def _advance(
                 plan, tip=step.tip, index=step.index + 1, reports=(*plan.reports, step.report)
             )
             if step.report.status == "conflict":
-                return _stop(store, base, session, replace(plan, index=step.index))
+                return _stop(store, base, session, replace(plan, index=step.index), step.merged)
     return _finish(store, opened, base, session, plan)
 
 
-def _stop(store: Repository, base: BaseTree, session: Session, plan: Plan) -> Rebased:
+def _stop(
+    store: Repository, base: BaseTree, session: Session, plan: Plan, merged: Merged
+) -> Rebased:
     """Put the conflict into a work tree, as ``git cherry-pick`` leaves one."""
     session = replace(session, plan=plan.to_json())
     commit = plan.series.commits[plan.index]
@@ -226,24 +230,40 @@ def _stop(store: Repository, base: BaseTree, session: Session, plan: Plan) -> Re
                 f"{session.work_tree}: git cherry-pick did not stop where the merge did: {reason}",
                 hint="rebase --abort, and report this",
             )
+        _lay_out(store, repository, merged)
     return Rebased(reports=plan.reports, work_tree=session.work_tree)
 
 
-def _work_tree(store: Repository, session: Session, base: BaseTree, plan: Plan) -> Any:
-    """Return the session's repository, clean at the plan's tip."""
-    if read_plan_exists(session):
-        repository = Repository(session.git_dir, session.work_tree)
+def _lay_out(store: Repository, repository: Repository, merged: Merged) -> None:
+    """Give the work tree what the merge settled beyond ``git cherry-pick``: the imports."""
+    assert repository.work_tree is not None
+    listed = repository.run("diff", "--name-only", "-z", "--diff-filter=U")
+    for path in filter(None, listed.decode("utf-8", "surrogateescape").split("\0")):
+        stages = merged.stages.get(path)
+        entry = store.list_tree(merged.tree, path).get(path)
+        if entry is None or (stages is not None and len(stages) != 3):
+            continue
+        (repository.work_tree / path).write_bytes(store.read_blob(entry.blob))
+        if stages is None:
+            repository.run("add", "--", path)
+
+
+@contextmanager
+def _work_tree(
+    store: Repository, session: Session, base: BaseTree, plan: Plan
+) -> Iterator[Repository]:
+    """Yield the session's repository, made if it is missing, clean at the plan's tip."""
+    if not _has_work_tree(session):
+        tip = plan.series.tip
+        create_work_tree(store, session, base=base.commit, tip=tip, head=plan.tip).close()
+    with open_repository(session.git_dir, session.work_tree) as repository:
         store.run("push", "--quiet", "--force", session.work_tree, f"{plan.tip}:refs/patchkit/head")
         repository.run("reset", "--quiet", "--hard", plan.tip)
         session.write()
-        repository.close()
-    else:
-        tip = plan.series.tip
-        create_work_tree(store, session, base=base.commit, tip=tip, head=plan.tip).close()
-    return open_repository(session.git_dir, session.work_tree)
+        yield repository
 
 
-def read_plan_exists(session: Session) -> bool:
+def _has_work_tree(session: Session) -> bool:
     """Return whether the session has its work tree already."""
     return (session.git_dir / "vllm-patchkit" / "session.json").is_file()
 
@@ -263,12 +283,13 @@ def _finish(
     faults = compile_faults(stack, read, skip=frozenset())
     if faults:
         session = replace(session, plan=plan.to_json())
-        _work_tree(store, session, base, plan).__enter__().close()
+        with _work_tree(store, session, base, plan):
+            pass
         return Rebased(reports=plan.reports, work_tree=session.work_tree, faults=faults)
     files = lock_former_base(files, opened.base.spec.version, base_reader(store, opened.base))
     findings = check_stack(stack, parse_lock(files["lock.json"]), read)
     published = publish(store, plan.target, files, title=f"rebase onto {base.spec}")
-    if read_plan_exists(session):
+    if _has_work_tree(session):
         session.remove()
     return Rebased(
         reports=plan.reports,
@@ -322,12 +343,12 @@ def require_on_base(repository: Repository, base: BaseTree) -> None:
         )
 
 
-def _skip(repository: Repository, plan: Plan) -> Any:
+def _skip(repository: Repository, plan: Plan) -> Status:
     repository.run("reset", "--quiet", "--hard", plan.tip)
     return "skipped"
 
 
-def _settle(repository: Repository, plan: Plan) -> Any:
+def _settle(repository: Repository, plan: Plan) -> Status:
     """Commit the resolution, unless the user did, and return the patch's status."""
     if not (repository.git_dir / "CHERRY_PICK_HEAD").exists():
         same = repository.resolve("HEAD") == plan.tip

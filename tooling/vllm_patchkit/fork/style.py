@@ -34,6 +34,9 @@ docstring-code-format = true
 """
 RUFF_SINCE = Version("0.11.1")
 CONFIG_NAME = "ruff.toml"
+SORT_ONLY = ("--select=I",)
+UNWRAPPED = "--config=line-length=320"
+ONE_A_LINE = (*SORT_ONLY, "--config=lint.isort.force-single-line=true", UNWRAPPED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,6 +129,27 @@ def format_blobs(
             # The status is that of files that do not parse, too; those stay as they are.
             capture([*command, folder], cwd=folder)
         return {blob: place.read_bytes() for blob, place in places.items()}
+
+
+def format_imports(style: Style, blocks: Iterable[str], *, single: bool) -> list[str] | None:
+    """Return blocks of imports sorted: in the style, or one name a line; None without ruff.
+
+    Unused imports stay: a block alone uses none.
+    """
+    if style.config is None:
+        return None
+    (check, formatter) = style.commands
+    rules = ONE_A_LINE if single else SORT_ONLY
+    with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
+        folder = Path(name)
+        (folder / CONFIG_NAME).write_text(style.config)
+        places = []
+        for number, block in enumerate(blocks):
+            places.append(folder / f"block_{number}.py")
+            places[-1].write_bytes(block.encode("utf-8", "surrogateescape"))
+        capture([*check, *rules, folder], cwd=folder)
+        capture([*formatter, *((UNWRAPPED,) if single else ()), folder], cwd=folder)
+        return [place.read_bytes().decode("utf-8", "surrogateescape") for place in places]
 
 
 def changed_blobs(formatted: Mapping[str, bytes], originals: Mapping[str, bytes]) -> set[str]:
