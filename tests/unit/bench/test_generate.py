@@ -1,0 +1,89 @@
+import pytest
+
+from vllm_patchkit.bench.generate import BenchOptions, BenchReport, format_result
+from vllm_patchkit.cli.bench import parse_counts
+from vllm_patchkit.errors import UsageError
+from vllm_patchkit.worker.job import Job
+from vllm_patchkit.worker.profile import find_gaps
+from vllm_patchkit.worker.shapes import full_shape, small_shape
+
+RESULT = {
+    "event": "bench",
+    "kind": "result",
+    "images": 8,
+    "sequences": 16,
+    "guided_step_ms": 20.6,
+    "plain_step_ms": 20.0,
+    "ratio": 1.03,
+    "ratios": [1.03],
+    "image_tokens_per_s": 388.3,
+    "seconds_an_image": 5.6,
+    "peak_memory_bytes": 2**30,
+}
+
+
+def test_the_full_shape_has_the_published_number_of_weights():
+    """31.2 B in the layers; 2.9 B in the embeddings, half of which a step reads."""
+    shape = full_shape()
+    assert shape.layer_parameters() == pytest.approx(31.2e9, rel=2e-3)
+    head = 5120 * 282926
+    assert shape.bytes_read(None, 1) == 2 * (shape.layer_parameters() + head)
+    assert shape.bytes_read("fp8", 1) == shape.layer_parameters() + 2 * head
+    assert shape.bytes_read(None, 2) == shape.bytes_read(None, 1) // 2
+
+
+def test_the_small_shape_keeps_the_order_of_the_tokens():
+    shape = small_shape("float32")
+    vocabulary = shape.vocabulary
+    assert vocabulary.visual.stop == shape.dimensions["vocab_size"]
+    special = vocabulary.special
+    assert special["eoi"] + 1 == vocabulary.visual_offset
+    assert special["img"] < special["boi"] < special["eoi"]
+    # The digits and the text of the workload lie below the special tokens.
+    assert max(vocabulary.size_ids.values()) < 100
+    assert min(value for name, value in special.items() if name != "tms") > 4000
+
+
+def test_the_worker_reads_the_job(tmp_path):
+    from vllm_patchkit.worker.bench import Plan
+
+    job = Job.from_json(BenchOptions(images=(1, 2), device="cpu").to_job(), tmp_path)
+    plan = Plan.from_job(job)
+    assert plan.images == (1, 2)
+    assert plan.in_process
+
+
+def test_profiling_keeps_the_engine_in_one_process():
+    assert not BenchOptions(device="cuda").to_job()["bench"]["in_process"]
+    assert BenchOptions(device="cuda", profile=True).to_job()["bench"]["in_process"]
+
+
+def test_a_run_is_complete_with_a_result_for_each_count():
+    report = BenchReport(options=BenchOptions(images=(8,)), location="env")
+    assert report.exit_code == 1
+    report.add(RESULT)
+    assert report.exit_code == 0
+    floor = {"floor_ms": 15.8}
+    assert format_result(report.results[0], floor).split() == [
+        *("8", "16", "20.60", "20.00", "1.030"),
+        *("388.3", "5.60", "15.80", "1.00"),
+    ]
+
+
+def test_a_missing_gpu_is_the_machines_fault():
+    report = BenchReport(options=BenchOptions(), location="env")
+    fields = {"stage": "bench", "state": "failed", "seconds": 1, "message": "m", "hint": "h"}
+    report.add({"event": "stage", **fields, "kind": "environment"})
+    assert report.exit_code == 3
+
+
+def test_gaps_lie_between_spans_and_overlaps_count_once():
+    spans = [(0.0, 4.0, "a"), (1.0, 2.0, "b"), (3.0, 6.0, "c"), (10.0, 11.0, "d")]
+    assert find_gaps(spans) == (7.0, [(4.0, "c", "d")])
+
+
+@pytest.mark.parametrize("text", ["", "1,,2", "0", "a", "1.5"])
+def test_counts_are_positive_numbers(text):
+    with pytest.raises(UsageError, match="no list of numbers"):
+        parse_counts(text)
+    assert parse_counts("1,8,32") == (1, 8, 32)
