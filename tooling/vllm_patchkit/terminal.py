@@ -95,6 +95,16 @@ class Console:
         print(text, file=self.out)
         self._log(text)
 
+    def raw(self, data: bytes) -> None:
+        """Write a result to stdout byte for byte: a diff need not be text in any encoding."""
+        self.out.flush()
+        binary = getattr(self.out, "buffer", None)
+        if binary is None:
+            self.out.write(data.decode("utf-8", "replace"))
+        else:
+            binary.write(data)
+            binary.flush()
+
     def note(self, text: str) -> None:
         """Say something by the way, on stderr; silent with ``--quiet``."""
         if not self.quiet:
