@@ -142,6 +142,8 @@ class _Table:
         return value
 
     def table(self, key: str) -> _Table:
+        if key not in self.values:
+            raise StackError(f"{self.source}: the table [{key}] is missing")
         return _Table(self.take(key, dict), self.source, f"[{key}]")
 
     def require_all_read(self) -> None:
