@@ -169,7 +169,7 @@ def test_the_command_prints_the_name_alone(capsys: pytest.CaptureFixture[str]) -
     words = "flash-attn --python-version 3.12 --torch 2.8.0 --cuda 12.8 --cxx11-abi true"
     assert main(words.split()) == 0
     assert capsys.readouterr().out == PUBLISHED + "\n"
-    assert main("flash-attn --torch 2.8".split()) == 2
+    assert main(["flash-attn", "--torch", "2.8"]) == 2
     assert "go together" in capsys.readouterr().err
 
 
