@@ -156,11 +156,19 @@ def require_no_session(folder: Path) -> None:
 
 
 def create_work_tree(
-    store: Repository, session: Session, *, base: str, tip: str, head: str | None = None
+    store: Repository,
+    session: Session,
+    *,
+    base: str,
+    tip: str,
+    head: str | None = None,
+    remember: bool = True,
 ) -> Repository:
     """Make the session's work tree, checked out at ``head`` (``tip`` by default).
 
     It is built beside its place and renamed, so a work tree that exists is complete.
+
+    :param remember: let :func:`find_session` find it by its stack.
 
     :raises UsageError: the place is taken.
     """
@@ -193,9 +201,10 @@ def create_work_tree(
         if place.exists():
             place.rmdir()
         fresh.rename(place)
-    pointer = _pointer(session.folder)
-    pointer.parent.mkdir(exist_ok=True)
-    replace_file(pointer, json.dumps({"work_tree": str(place.resolve())}).encode() + b"\n")
+    if remember:
+        pointer = _pointer(session.folder)
+        pointer.parent.mkdir(exist_ok=True)
+        replace_file(pointer, json.dumps({"work_tree": str(place.resolve())}).encode() + b"\n")
     return open_work_tree(session)
 
 

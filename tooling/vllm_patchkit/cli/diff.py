@@ -1,0 +1,32 @@
+"""Show the net change of a stack, or of one of its patches.
+
+examples:
+  vllm-patchkit diff emu3_5 --stat
+  vllm-patchkit diff emu3_5 --patch 0007
+  vllm-patchkit diff emu3_5 > net.diff       (git apply takes it)
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.terminal import Console, wants_colour
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``diff``."""
+    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    parser.add_argument("--patch", metavar="NNNN", help="only this patch")
+    parser.add_argument("--stat", action="store_true", help="files and line counts only")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Print the diff."""
+    from vllm_patchkit.fork.compare import net_diff
+    from vllm_patchkit.stack.read import find_stack
+
+    words = ["--stat=100"] if args.stat else []
+    words += ["--color=always"] if wants_colour(console.out) else []
+    console.raw(net_diff(find_stack(args.stack), console, *words, patch=args.patch))
+    return ExitCode.OK

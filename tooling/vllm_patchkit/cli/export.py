@@ -1,0 +1,90 @@
+"""Write patches for upstream: a mailbox for git am, a bundle, or a branch in a checkout.
+
+`git am` cuts tags such as [Core] off the subject unless it is told --keep-non-patch. Chosen
+patches are merged onto the base without the others; one that needs those is refused.
+
+examples:
+  vllm-patchkit export emu3_5 --upto 0007 -o series.mbox && git am --keep-non-patch series.mbox
+  vllm-patchkit export emu3_5 --only 0003 --only 0005 --upstream -o fix.mbox
+  vllm-patchkit export emu3_5 --checkout ~/src/vllm --onto v0.11.0 --branch emu3_5
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.terminal import Console
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``export``."""
+    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--upto", metavar="NNNN", help="the patches up to this one")
+    choice.add_argument("--only", action="append", metavar="NNNN", help="this patch; may repeat")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout")
+    parser.add_argument("--bundle", action="store_true", help="write a git bundle to --output")
+    parser.add_argument("--checkout", type=Path, metavar="REPO", help="add a branch there")
+    parser.add_argument("--onto", metavar="TAG", help="tag or commit that the branch starts from")
+    parser.add_argument("--branch", metavar="NAME", help="name of the branch (default: the stack)")
+    parser.add_argument(
+        "--upstream", action="store_true", help="leave out the trailers that only a fork needs"
+    )
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Export in the form that was asked for."""
+    from vllm_patchkit.stack.read import find_stack
+
+    folder = find_stack(args.stack)
+    if args.checkout:
+        return _branch(args, folder, console)
+    if args.onto or (args.branch and not args.bundle):
+        raise UsageError("--onto and --branch need --checkout")
+    if args.bundle:
+        return _bundle(args, folder, console)
+    return _mailbox(args, folder, console)
+
+
+def _branch(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.export import export_branch
+
+    if not args.onto:
+        raise UsageError("--checkout needs --onto", hint="name a tag: --onto v0.11.0")
+    branch = args.branch or folder.resolve().name
+    commit = export_branch(
+        folder, args.checkout, args.onto, branch, console,
+        upto=args.upto, only=args.only, clean_trailers=args.upstream,
+    )  # fmt: skip
+    console.result(f"{branch} {commit}")
+    return ExitCode.OK
+
+
+def _bundle(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.export import export_bundle
+
+    if args.output is None:
+        raise UsageError("--bundle needs --output FILE")
+    branch = args.branch or folder.resolve().name
+    export_bundle(
+        folder, args.output, branch, console,
+        upto=args.upto, only=args.only, clean_trailers=args.upstream,
+    )  # fmt: skip
+    console.note(f"git clone --branch {branch} {args.output}")
+    return ExitCode.OK
+
+
+def _mailbox(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.export import export_mailbox
+
+    data = export_mailbox(
+        folder, console, upto=args.upto, only=args.only, clean_trailers=args.upstream
+    )
+    if args.output is None:
+        console.raw(data)
+    else:
+        args.output.write_bytes(data)
+        console.note(f"git am --keep-non-patch --keep-cr {args.output}")
+    return ExitCode.OK

@@ -1,0 +1,114 @@
+"""Say which patches of a stack (or of two) overlap, commute, or can be dropped.
+
+Lines are followed through the patches in between. "same lines" and "needs" (the later patch
+changes a file that the earlier one makes) fix the order; "near" means within git's three lines
+of context. Names that a later patch writes are listed as hints.
+
+examples:
+  vllm-patchkit matrix emu3_5
+  vllm-patchkit matrix emu3_5 --with ./patches/other --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.overlap import Overlap
+
+COLOURS = {"same lines": "red", "needs": "red", "near": "yellow", "same file": "dim"}
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``matrix``."""
+    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    parser.add_argument("--with", dest="other", metavar="STACK", help="a second stack")
+    parser.add_argument("--json", action="store_true", help="print the relations as JSON")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Print the relations."""
+    from vllm_patchkit.stack.read import find_stack
+
+    folder = find_stack(args.stack)
+    if args.other:
+        return _cross(folder, find_stack(args.other), args.json, console)
+    return _within(folder, args.json, console)
+
+
+def _within(folder: Path, as_json: bool, console: Console) -> int:
+    from vllm_patchkit.fork.droppable import find_dependants
+    from vllm_patchkit.fork.edit import load_stack
+    from vllm_patchkit.fork.overlap import find_overlaps, find_uses
+    from vllm_patchkit.fork.store import open_store
+
+    with open_store() as store:
+        opened = load_stack(store, folder, console)
+        needed_by = dict(find_dependants(store, opened))
+    patches = opened.stack.patches
+    overlaps = find_overlaps(patches)
+    uses = find_uses(patches)
+    if as_json:
+        document = {
+            "overlaps": [_to_json(item) for item in overlaps],
+            "droppable": {name: blocked is None for name, blocked in needed_by.items()},
+            "needed_by": {name: blocked for name, blocked in needed_by.items() if blocked},
+            "uses": [
+                {"first": first, "second": second, "names": names}
+                for (first, second), names in uses.items()
+            ],
+        }
+        console.result(json.dumps(document, indent=1))
+        return ExitCode.OK
+    _print_overlaps(overlaps, console)
+    for name, blocked in needed_by.items():
+        users = [f"{second[:4]} ({', '.join(names[:3])})"
+                 for (first, second), names in uses.items() if first == name]  # fmt: skip
+        verdict = f"needed by {blocked[:4]}" if blocked else "merges without it"
+        hint = f"; its names are in {', '.join(users)}" if users else ""
+        console.result(f"drop {name[:4]}: {verdict}{hint}")
+    return ExitCode.OK
+
+
+def _cross(folder: Path, other: Path, as_json: bool, console: Console) -> int:
+    from vllm_patchkit.errors import UsageError
+    from vllm_patchkit.fork.overlap import find_crossings
+    from vllm_patchkit.stack.read import read_stack
+
+    left, right = read_stack(folder), read_stack(other)
+    if (left.base.distribution, left.base.version) != (right.base.distribution, right.base.version):
+        raise UsageError(
+            f"{left.name} is on {left.base.version}, {right.name} on {right.base.version}",
+            hint="rebase one of them first",
+        )
+    crossings = find_crossings(left.patches, right.patches)
+    if as_json:
+        console.result(json.dumps({"overlaps": [_to_json(item) for item in crossings]}, indent=1))
+    else:
+        _print_overlaps(crossings, console)
+    return ExitCode.OK
+
+
+def _print_overlaps(overlaps: list[Overlap], console: Console) -> None:
+    for item in overlaps:
+        relation = console.style(f"{item.relation:10}", COLOURS[item.relation])
+        order = "any order" if item.commutes else "this order"
+        console.result(f"{item.first[:4]} {item.second[:4]} {relation} {order:10} {item.path}")
+    if not overlaps:
+        console.result("no two patches meet in a file")
+
+
+def _to_json(item: Overlap) -> dict[str, Any]:
+    return {
+        "first": item.first,
+        "second": item.second,
+        "path": item.path,
+        "relation": item.relation,
+        "commutes": item.commutes,
+    }

@@ -1,0 +1,35 @@
+"""Compare two versions of a stack, patch by patch, as git range-diff does.
+
+examples:
+  vllm-patchkit range-diff emu3_5                   (against the state before the last operation)
+  vllm-patchkit range-diff emu3_5 --rev HEAD~3      (against the folder in your repository)
+  vllm-patchkit range-diff emu3_5 --other ./emu3_5-0.11.1
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.terminal import Console, wants_colour
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``range-diff``."""
+    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    former = parser.add_mutually_exclusive_group()
+    former.add_argument("--rev", metavar="REV", help="revision of the stack's git repository")
+    former.add_argument("--other", type=Path, metavar="DIR", help="folder of the other version")
+    parser.add_argument("--summary", action="store_true", help="one line a patch, no diffs")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Print the range diff."""
+    from vllm_patchkit.fork.compare import range_diff
+    from vllm_patchkit.stack.read import find_stack
+
+    words = ["--no-patch"] if args.summary else []
+    words += ["--color=always"] if wants_colour(console.out) else []
+    console.raw(range_diff(find_stack(args.stack), args.other or args.rev, console, *words))
+    return ExitCode.OK

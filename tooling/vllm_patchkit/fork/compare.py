@@ -1,0 +1,98 @@
+"""Showing what a stack changes, and how two versions of it differ."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from vllm_patchkit.errors import CommandFailed, UsageError
+from vllm_patchkit.fork.edit import load_stack
+from vllm_patchkit.fork.folder import read_folder, replace_folder
+from vllm_patchkit.fork.git import Repository, git_environment
+from vllm_patchkit.fork.history import previous_state
+from vllm_patchkit.fork.store import open_store
+from vllm_patchkit.process import run
+from vllm_patchkit.stack.model import Stack
+from vllm_patchkit.terminal import Console
+
+
+def net_diff(folder: Path, console: Console, *words: str, patch: str | None = None) -> bytes:
+    """Return the net change of a stack (or one patch) as ``git diff`` writes it.
+
+    :param words: further options of ``git diff``, such as ``--stat``.
+    """
+    with open_store() as store:
+        opened = load_stack(store, folder, console)
+        before, after = opened.base.commit, opened.series.tip
+        if patch is not None:
+            index = find_patch(opened.stack, patch)
+            before, after = opened.series.parent(index), opened.series.commits[index]
+        return store.run("diff", "--full-index", "--no-ext-diff", *words, before, after)
+
+
+def find_patch(stack: Stack, text: str) -> int:
+    """Return the place in the series of the patch of that number or name.
+
+    :raises UsageError: there is none.
+    """
+    for index, patch in enumerate(stack.patches):
+        if text in (patch.name, f"{patch.number:04d}", str(patch.number)):
+            return index
+    raise UsageError(f"{stack.name} has no patch {text!r}", hint="give its number, such as 0007")
+
+
+def range_diff(folder: Path, other: Path | str | None, console: Console, *words: str) -> bytes:
+    """Return ``git range-diff`` from another version of a stack to this one.
+
+    :param other: a stack folder; a revision of the git repository that the stack lies in; or
+        None for the state before the last operation.
+    """
+    with open_store() as store:
+        opened = load_stack(store, folder, console)
+        with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
+            if not isinstance(other, Path):
+                other = _former_folder(store, folder, other, Path(name) / folder.resolve().name)
+            former = load_stack(store, other, console)
+        return store.run(
+            "range-diff",
+            "--creation-factor=80",
+            "--abbrev=10",
+            *words,
+            f"{former.base.commit}..{former.series.tip}",
+            f"{opened.base.commit}..{opened.series.tip}",
+        )
+
+
+def _former_folder(store: Repository, folder: Path, revision: str | None, place: Path) -> Path:
+    """Write a former state of a stack folder to ``place`` and return it."""
+    if revision is None:
+        _, files = previous_state(store, folder, read_folder(folder))
+    else:
+        files = _files_at(folder.resolve(), revision)
+    replace_folder(place, files)
+    return place
+
+
+def _files_at(folder: Path, revision: str) -> dict[str, bytes]:
+    argv: list[str | Path] = [
+        "git",
+        "-C",
+        folder,
+        "ls-tree",
+        "-r",
+        "-z",
+        "--full-tree",
+        f"{revision}:./",
+    ]
+    try:
+        listed = run(argv, env=git_environment())
+    except CommandFailed as failure:
+        raise UsageError(
+            f"{folder} has no version at {revision}", hint=failure.stderr_tail.strip()
+        ) from None
+    files = {}
+    for record in listed.split(b"\0")[:-1]:
+        info, name = record.decode("utf-8", "surrogateescape").split("\t", 1)
+        blob = info.split()[2]
+        files[name] = run(["git", "-C", folder, "cat-file", "blob", blob], env=git_environment())
+    return files

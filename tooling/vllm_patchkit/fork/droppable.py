@@ -1,0 +1,39 @@
+"""Which patches a stack can do without, one at a time, as git's merge sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vllm_patchkit.fork.edit import OpenStack
+from vllm_patchkit.fork.git import Repository
+from vllm_patchkit.fork.merge import NOBODY, merge_patch
+from vllm_patchkit.stack.model import Patch
+
+
+def find_dependants(store: Repository, opened: OpenStack) -> Iterator[tuple[str, str | None]]:
+    """Yield each patch and the first one that no longer merges without it; None if all do.
+
+    Only later patches that share a file with the dropped one, directly or through each other,
+    are merged again; the others cannot notice.
+    """
+    patches, series = opened.stack.patches, opened.series
+    for index, patch in enumerate(patches):
+        paths = _paths(patch)
+        tip = series.parent(index)
+        blocked = None
+        for place in range(index + 1, len(patches)):
+            if not paths & _paths(patches[place]):
+                continue
+            paths |= _paths(patches[place])
+            merged = merge_patch(
+                store, before=series.parent(place), after=series.commits[place], onto=tip
+            )
+            if not merged.clean:
+                blocked = patches[place].name
+                break
+            tip = store.write_commit(merged.tree, [tip], NOBODY, "without\n")
+        yield patch.name, blocked
+
+
+def _paths(patch: Patch) -> set[str]:
+    return {path for diff in patch.files for path in (diff.old_path, diff.new_path) if path}

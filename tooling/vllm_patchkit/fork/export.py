@@ -1,0 +1,164 @@
+"""Patches on their way upstream: a mailbox, a bundle, a branch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from vllm_patchkit.errors import CommandFailed, PatchkitError, StackError, UsageError
+from vllm_patchkit.fork.base import BaseTree, load_base, parse_base
+from vllm_patchkit.fork.compare import find_patch
+from vllm_patchkit.fork.edit import OpenStack, load_stack
+from vllm_patchkit.fork.git import Repository
+from vllm_patchkit.fork.merge import list_conflicts, merge_patch
+from vllm_patchkit.fork.series import author_of, commit_message, export_patches
+from vllm_patchkit.fork.store import open_store
+from vllm_patchkit.stack.model import Stack
+from vllm_patchkit.terminal import Console
+
+# DEP-3 fields say what a patch is to the fork that carries it; upstream wants none of them.
+FORK_TRAILERS = re.compile(
+    r"(?mi)^(?:Subsystem|Origin|Forwarded|Last-Update|Applied-Upstream): .*\n"
+)
+
+
+def choose_patches(stack: Stack, *, upto: str | None, only: Sequence[str] | None) -> list[int]:
+    """Return the places of the chosen patches in the series.
+
+    :param upto: number or name of the last one.
+    :param only: numbers or names.
+    :raises UsageError: there is no such patch.
+    """
+
+    if upto is not None and only is not None:
+        raise UsageError("--upto and --only exclude each other")
+    if only is not None:
+        return sorted({find_patch(stack, text) for text in only})
+    return list(range(find_patch(stack, upto) + 1 if upto is not None else len(stack.patches)))
+
+
+def build_branch(
+    store: Repository,
+    opened: OpenStack,
+    chosen: Sequence[int],
+    base: BaseTree,
+    *,
+    clean_trailers: bool,
+) -> str:
+    """Return the commit that has the chosen patches, and only those, on ``base``.
+
+    :raises StackError: one of them does not merge without those left out.
+    """
+    tip = base.commit
+    for index in chosen:
+        patch = opened.stack.patches[index]
+        merged = merge_patch(
+            store, before=opened.series.parent(index), after=opened.series.commits[index], onto=tip
+        )
+        if not merged.clean:
+            places = ", ".join(f"{item.path}:{item.line}" for item in list_conflicts(store, merged))
+            raise StackError(
+                f"{patch.name} does not apply without the patches left out: {places}",
+                hint="'vllm-patchkit matrix' shows what it needs; rebase first for another release",
+            )
+        message = commit_message(patch)
+        if clean_trailers:
+            message = FORK_TRAILERS.sub("", message).rstrip("\n") + "\n"
+        tip = store.write_commit(merged.tree, [tip], author_of(patch.message), message)
+    return tip
+
+
+def export_mailbox(
+    folder: Path,
+    console: Console,
+    *,
+    upto: str | None = None,
+    only: Sequence[str] | None = None,
+    clean_trailers: bool = False,
+) -> bytes:
+    """Return the chosen patches as a mailbox for ``git am --keep-non-patch``."""
+    with open_store() as store:
+        opened = load_stack(store, folder, console)
+        chosen = choose_patches(opened.stack, upto=upto, only=only)
+        tip = build_branch(store, opened, chosen, opened.base, clean_trailers=clean_trailers)
+        # A blank line ends a mail; without a signature nothing else would.
+        patches = export_patches(store, opened.base.commit, tip).values()
+        return b"".join(data.rstrip(b"\n") + b"\n\n" for data in patches)
+
+
+def export_bundle(
+    folder: Path,
+    file: Path,
+    branch: str,
+    console: Console,
+    *,
+    upto: str | None = None,
+    only: Sequence[str] | None = None,
+    clean_trailers: bool = False,
+) -> None:
+    """Write the chosen patches and their base as a bundle that ``git clone`` takes."""
+    with open_store() as store:
+        opened = load_stack(store, folder, console)
+        chosen = choose_patches(opened.stack, upto=upto, only=only)
+        tip = build_branch(store, opened, chosen, opened.base, clean_trailers=clean_trailers)
+        ref = f"refs/heads/{_require_branch(store, branch)}"
+        store.run("update-ref", ref, tip)
+        try:
+            store.run("bundle", "create", "--quiet", file.absolute(), ref)
+        finally:
+            store.run("update-ref", "-d", ref)
+
+
+def export_branch(
+    folder: Path,
+    checkout: Path,
+    revision: str,
+    branch: str,
+    console: Console,
+    *,
+    upto: str | None = None,
+    only: Sequence[str] | None = None,
+    clean_trailers: bool = False,
+) -> str:
+    """Add the chosen patches as a new branch to a checkout of upstream; return its commit.
+
+    Its work tree and index are left alone. The patches are merged into ``revision``'s own tree,
+    so the branch differs from it by the patches only.
+
+    :raises UsageError: the branch exists, or there is no such revision.
+    """
+    with open_store() as store:
+        opened = load_stack(store, folder, console)
+        chosen = choose_patches(opened.stack, upto=upto, only=only)
+        name = _require_branch(store, branch)
+        target = Repository(_git_dir(store, checkout))
+        if target.resolve(f"refs/heads/{name}") is not None:
+            raise UsageError(
+                f"{checkout} has a branch {name} already", hint="choose another --branch"
+            )
+        spec = parse_base(revision, distribution=opened.base.spec.distribution, checkout=checkout)
+        load_base(store, spec, console)
+        fetched = store.resolve("refs/patchkit/fetched^{commit}")
+        assert fetched is not None
+        base = BaseTree(spec=spec, commit=fetched, root=opened.base.root, date=opened.base.date)
+        tip = build_branch(store, opened, chosen, base, clean_trailers=clean_trailers)
+        # The checkout has the parent and its whole tree, and takes only what is new.
+        store.run("push", "--quiet", checkout.absolute(), f"{tip}:refs/heads/{name}")
+        return tip
+
+
+def _require_branch(store: Repository, branch: str) -> str:
+    if store.capture("check-ref-format", "--branch", branch).status:
+        raise UsageError(f"{branch!r} cannot name a branch")
+    return branch
+
+
+def _git_dir(store: Repository, checkout: Path) -> Path:
+    try:
+        found = store.text("-C", checkout.absolute(), "rev-parse", "--absolute-git-dir")
+    except CommandFailed:
+        raise UsageError(f"{checkout} is not a git repository") from None
+    if not found:
+        raise PatchkitError(f"{checkout} has no git folder")
+    return Path(found)
