@@ -1,0 +1,87 @@
+"""vllm-patchkit lint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.stacks import write_stack, write_tree
+from vllm_patchkit.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_stack(tmp_path / "patches" / "tiny")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> str:
+    return str(write_tree(tmp_path / "base"))
+
+
+def test_a_good_stack(folder: Path, base: str, capsys):
+    assert main(["lock", str(folder), "--base", base]) == 0
+    capsys.readouterr()
+    assert main(["lint", str(folder), "--base", base]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"{folder}: 0 findings\n"
+
+
+def test_every_finding_is_printed_with_its_remedy(folder: Path, base: str, capsys):
+    """Place, code, fault, message; below it what to do. Exit 1."""
+    patch = folder / "0001-Return-three.patch"
+    patch.write_bytes(patch.read_bytes().replace(b"Origin: vendor\n", b""))
+    assert main(["lint", str(folder), "--base", base]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        "0001-Return-three.patch: H203 trailer missing: no Origin: trailer",
+        "    add it to the last paragraph of the commit message",
+        "lock.json: L501 lock missing: the stack has no lock",
+        "    write the lock: vllm-patchkit lock",
+    ]
+    assert captured.err == f"{folder}: 2 findings\n"
+
+
+def test_json(folder: Path, base: str, capsys):
+    assert main(["lint", str(folder), "--base", base, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document == {
+        "format": 1,
+        "stack": "tiny",
+        "findings": [
+            {
+                "code": "L501",
+                "fault": "lock missing",
+                "place": "lock.json",
+                "message": "the stack has no lock",
+                "remedy": "write the lock: vllm-patchkit lock",
+            }
+        ],
+    }
+
+
+def test_by_name_from_a_folder_below(folder: Path, base: str, monkeypatch, capsys):
+    monkeypatch.chdir(folder.parent)
+    assert main(["lint", "tiny", "--base", base, "-q"]) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_metadata_that_cannot_be_read_needs_no_base(folder: Path, capsys):
+    """Nothing is fetched for a stack that does not say what it is cut from."""
+    (folder / "stack.toml").write_text("format = 7\n")
+    assert main(["lint", str(folder)]) == 1
+    assert capsys.readouterr().out.startswith("stack.toml: S101 metadata unreadable: ")
+
+
+def test_an_unknown_stack_is_a_usage_error(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["lint", "nothing"]) == 2
+    assert "there is no stack 'nothing'" in capsys.readouterr().err
+
+
+def test_a_base_that_is_not_there(folder: Path, capsys):
+    assert main(["lint", str(folder), "--base", "/nowhere"]) == 1
+    assert "there is no /nowhere" in capsys.readouterr().err
