@@ -13,6 +13,9 @@ from vllm_patchkit.smoke.session import listen
 from vllm_patchkit.smoke.subject import Subject
 
 FORMAT = 1
+# Of 131,072 visual tokens, and as large a share of the small model's 4,096.
+FULL_TOP_K = 5120
+SMALL_TOP_K = 160
 Json = dict[str, Any]
 
 
@@ -28,12 +31,19 @@ class BenchOptions:
     quantization: str | None = None
     dtype: str | None = None
     rounds: int = 3
-    top_k: int = 5120
+    top_k: int | None = None
     eager: bool = False
     profile: bool = False
     in_process: bool = False
     gpu_memory_utilization: float | None = None
     timeout_s: float = 590.0
+
+    @property
+    def effective_top_k(self) -> int:
+        """The top-k of both sides; by default the published share of the visual tokens."""
+        if self.top_k is not None:
+            return self.top_k
+        return FULL_TOP_K if self.full_size else SMALL_TOP_K
 
     def to_job(self) -> Json:
         """Return the job that the worker reads."""
@@ -53,7 +63,7 @@ class BenchOptions:
                 "size": self.size,
                 "full_size": self.full_size,
                 "rounds": self.rounds,
-                "top_k": self.top_k,
+                "top_k": self.effective_top_k,
                 "profile": self.profile,
                 "in_process": in_process,
             },

@@ -35,7 +35,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quantization", metavar="METHOD", help="such as fp8")
     parser.add_argument("--dtype", help="of the small model (float32 on a CPU, else bfloat16)")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions; medians count")
-    parser.add_argument("--top-k", type=int, default=5120)
+    parser.add_argument(
+        "--top-k", type=int, metavar="K", help="of both sides (5120, small model 160; 0: none)"
+    )
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs, no torch.compile")
     parser.add_argument("--in-process", action="store_true", help="engine core in one process")
     parser.add_argument("--gpu-memory-utilization", type=float, metavar="FRACTION")

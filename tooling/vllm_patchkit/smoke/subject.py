@@ -112,7 +112,7 @@ def make_image_subject(image: str, *, device: str, mounts: tuple[Path, ...] = ()
             "an image needs docker, which is not installed",
             hint="install a Docker client, or give a wheel or an environment",
         )
-    argv = [docker, "run", "--rm", "--interactive", "--init", "--network", "none", "--read-only"]
+    argv = [docker, "run", "--rm", "--interactive", "--network", "none", "--read-only"]
     argv += ["--tmpfs", "/tmp:exec", "--shm-size", "1g", "--cap-drop", "ALL"]
     argv += ["--security-opt", "no-new-privileges", "--pull", "never"]
     argv += ["--name", f"vllm-patchkit-smoke-{uuid.uuid4().hex[:12]}"]

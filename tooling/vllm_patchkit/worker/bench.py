@@ -1,8 +1,8 @@
 """Stage ``bench``: steps of guided images against steps of plain sequences of the same dimensions.
 
-Both engines run in this process' care, with the same settings. On a CPU both are alive and take
-turns, because other programs disturb; on a GPU, where two full-size models do not fit, one follows
-the other.
+Both engines are made by this process, with the same settings. On a CPU both are alive and take
+turns step by step, because other programs disturb; on a GPU, where two full-size models do not fit,
+one follows the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from . import events
 from .job import Job
 from .profile import profile_steps
 from .shapes import Shape, full_shape, small_shape
-from .workload import Measured, guided_requests, measure, plain_requests
+from .workload import (
+    Measured,
+    Request,
+    guided_requests,
+    measure,
+    measure_pair,
+    plain_requests,
+)
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -141,15 +148,15 @@ def _take_turns(job: Job, plan: Plan, shape: Shape) -> None:
     engines = {kind: load(job, plan, shape, kind) for kind in ("emu", "plain")}
     _warm_up(engines["emu"], plan, shape)
     for number in plan.images:
-        rounds: list[tuple[Measured, Measured]] = []
+        rounds = []
         for turn in range(plan.rounds):
-            pair = {}
-            # The order changes too, so that a drift of the machine favours neither.
-            order = ("emu", "plain") if turn % 2 == 0 else ("plain", "emu")
-            for kind in order:
-                pair[kind] = _measure(engines[kind], plan, shape, kind, number, turn)
-            rounds.append((pair["emu"], pair["plain"]))
-            ratio = pair["emu"].step_ms / pair["plain"].step_ms
+            loads = {
+                kind: (engines[kind], _requests(plan, shape, kind, number, turn))
+                for kind in engines
+            }
+            guided, plain = measure_pair(loads["emu"], loads["plain"])
+            rounds.append((guided, plain))
+            ratio = guided.step_ms / plain.step_ms
             events.note(STAGE, f"{number} images, round {turn + 1}: ratio {ratio:.3f}")
         _report_result(number, [a for a, _ in rounds], [b for _, b in rounds], job)
     if plan.profile:
@@ -163,8 +170,10 @@ def _one_after_the_other(job: Job, plan: Plan, shape: Shape) -> None:
         _warm_up(llm, plan, shape) if kind == "emu" else None
         found[kind] = {}
         for number in plan.images:
-            turns = range(plan.rounds)
-            runs = [_measure(llm, plan, shape, kind, number, turn) for turn in turns]
+            runs = [
+                measure(llm, _requests(plan, shape, kind, number, turn))
+                for turn in range(plan.rounds)
+            ]
             found[kind][number] = runs
             _report_runs(kind, number, runs)
         if kind == "emu" and plan.profile:
@@ -186,15 +195,13 @@ def _release(llm: LLM) -> None:
 
 
 def _warm_up(llm: LLM, plan: Plan, shape: Shape) -> None:
-    measure(llm, guided_requests(shape, 1, (2, 4), plan.top_k, seed=99), shape.vocabulary)
+    measure(llm, guided_requests(shape, 1, (2, 4), plan.top_k, seed=99))
 
 
-def _measure(llm: LLM, plan: Plan, shape: Shape, kind: str, number: int, turn: int) -> Measured:
+def _requests(plan: Plan, shape: Shape, kind: str, number: int, turn: int) -> list[Request]:
     if kind == "emu":
-        requests = guided_requests(shape, number, plan.size, plan.top_k, seed=turn)
-    else:
-        requests = plain_requests(shape, 2 * number, plan.size, plan.top_k, seed=turn)
-    return measure(llm, requests, shape.vocabulary)
+        return guided_requests(shape, number, plan.size, plan.top_k, seed=turn)
+    return plain_requests(shape, 2 * number, plan.size, plan.top_k, seed=turn)
 
 
 def _report_runs(kind: str, number: int, runs: Sequence[Measured]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .workload import SETTLE_STEPS, Request, run_steps
+from .workload import SETTLE_STEPS, Request, Run
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -27,18 +28,18 @@ def profile_steps(llm: LLM, requests: Sequence[Request], device: str) -> str:
     activities += [ProfilerActivity.CUDA] if device == "cuda" else []
     profiler = torch.profiler.profile(activities=activities)
     first = 2 * SETTLE_STEPS
-
-    def after_step(number: int) -> None:
+    run = Run(llm, requests)
+    number = 0
+    while run.step():
+        number += 1
         if number == first:
             profiler.start()
         elif number == first + STEPS:
             profiler.stop()
-
-    steps = run_steps(llm, requests, after_step)
-    if len(steps.ends) <= first + STEPS:
-        return f"only {len(steps.ends)} steps; a profile needs {first + STEPS + 1}: larger --size"
-    wall_us = 1e6 * (steps.ends[first + STEPS - 2] - steps.ends[first]) / (STEPS - 2)
-    lines = [f"{len(requests)} requests, {STEPS} steps, {wall_us / 1e3:.2f} ms a step (profiled)"]
+    if number <= first + STEPS:
+        return f"only {number} steps; a profile needs {first + STEPS + 1}: larger --size"
+    wall_ms = 1e3 * statistics.mean(run.steps.seconds[first + 1 : first + STEPS])
+    lines = [f"{len(requests)} requests, {STEPS} steps, {wall_ms:.2f} ms a step (profiled)"]
     averages = profiler.key_averages()
     if device == "cuda":
         lines += _gpu_lines(profiler.events())

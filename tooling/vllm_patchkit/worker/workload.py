@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .shapes import Shape
-from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
@@ -36,7 +35,7 @@ class Measured:
 
     :param step_ms: median time of the steps in which every request got a token.
     :param tokens_per_s: tokens of all requests in those steps, by their time.
-    :param seconds: from the first step to the last.
+    :param seconds: of all steps.
     """
 
     step_ms: float
@@ -48,7 +47,10 @@ class Measured:
 def guided_requests(
     shape: Shape, number: int, size: tuple[int, int], top_k: int, *, seed: int
 ) -> list[Request]:
-    """Return ``number`` guided images; each prompt ends where its image begins."""
+    """Return ``number`` guided images; each prompt ends where its image begins.
+
+    :param top_k: 0 for no top-k.
+    """
     from vllm import SamplingParams
 
     vocabulary = shape.vocabulary
@@ -63,7 +65,7 @@ def guided_requests(
         detokenize=False,
         extra_args={
             "guidance_scale": 5.0,
-            "visual_top_k": top_k,
+            "visual_top_k": top_k or vocabulary.visual_count,
             "visual_temperature": 1.0,
             "visual_top_p": 1.0,
             "height": height,
@@ -93,7 +95,7 @@ def plain_requests(
     draw = random.Random(seed)
     params = SamplingParams(
         temperature=1.0,
-        top_k=top_k,
+        top_k=top_k or -1,
         max_tokens=height * (width + 1) + 7,
         ignore_eos=True,
         detokenize=False,
@@ -109,47 +111,68 @@ def _text(draw: random.Random, length: int) -> list[int]:
 
 @dataclass(slots=True)
 class Steps:
-    """Times and token counts of an engine's steps while it works on a set of requests."""
+    """Durations (s), token counts and rows of an engine's steps on a set of requests."""
 
-    ends: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
 
 
-def measure(llm: LLM, requests: Sequence[Request], vocabulary: Vocabulary) -> Measured:
+class Run:
+    """One set of requests on its way through an engine, step by step."""
+
+    def __init__(self, llm: LLM, requests: Sequence[Request]) -> None:
+        from vllm.sampling_params import RequestOutputKind
+
+        self.engine = llm.llm_engine
+        self.number = len(requests)
+        self.steps = Steps()
+        for place, request in enumerate(requests):
+            params = request.params.clone()
+            params.output_kind = RequestOutputKind.DELTA
+            prompt: Any = request.prompt
+            self.engine.add_request(f"{time.monotonic_ns()}-{place}", prompt, params)
+
+    def step(self) -> bool:
+        """Make one step, if there is anything to do; return whether there was."""
+        if not self.engine.has_unfinished_requests():
+            return False
+        started = time.perf_counter()
+        outputs: list[Any] = self.engine.step()
+        self.steps.seconds.append(time.perf_counter() - started)
+        self.steps.rows.append(len(outputs))
+        self.steps.counts.append(sum(len(output.outputs[0].token_ids) for output in outputs))
+        return True
+
+    def result(self) -> Measured:
+        """Return what the steps took in which every request got a token."""
+        steps = self.steps
+        full = [place for place, rows in enumerate(steps.rows) if rows == self.number]
+        window = full[SETTLE_STEPS : -SETTLE_STEPS // 2] or full[1:]
+        times = [steps.seconds[place] for place in window]
+        tokens = sum(steps.counts[place] for place in window)
+        return Measured(
+            step_ms=1e3 * statistics.median(times),
+            tokens_per_s=tokens / sum(times),
+            seconds=sum(steps.seconds),
+            steps=len(steps.seconds),
+        )
+
+
+def measure(llm: LLM, requests: Sequence[Request]) -> Measured:
     """Run the requests to their ends and return what their steps took."""
-    started = time.perf_counter()
-    steps = run_steps(llm, requests)
-    full = [place for place, rows in enumerate(steps.rows) if rows == len(requests)]
-    window = full[SETTLE_STEPS : -SETTLE_STEPS // 2] or full[1:]
-    times = [steps.ends[place] - steps.ends[place - 1] for place in window]
-    tokens = sum(steps.counts[place] for place in window)
-    return Measured(
-        step_ms=1e3 * statistics.median(times),
-        tokens_per_s=tokens / sum(times),
-        seconds=steps.ends[-1] - started,
-        steps=len(steps.ends),
-    )
+    run = Run(llm, requests)
+    while run.step():
+        pass
+    return run.result()
 
 
-def run_steps(
-    llm: LLM, requests: Sequence[Request], after_step: Callable[[int], None] | None = None
-) -> Steps:
-    """Feed the requests to the engine and step it until they are done."""
-    from vllm.sampling_params import RequestOutputKind
-
-    engine = llm.llm_engine
-    for number, request in enumerate(requests):
-        params = request.params.clone()
-        params.output_kind = RequestOutputKind.DELTA
-        prompt: Any = request.prompt
-        engine.add_request(f"{time.monotonic_ns()}-{number}", prompt, params)
-    steps = Steps()
-    while engine.has_unfinished_requests():
-        outputs: list[Any] = engine.step()
-        steps.ends.append(time.perf_counter())
-        steps.rows.append(len(outputs))
-        steps.counts.append(sum(len(output.outputs[0].token_ids) for output in outputs))
-        if after_step is not None:
-            after_step(len(steps.ends))
-    return steps
+def measure_pair(
+    first: tuple[LLM, Sequence[Request]], second: tuple[LLM, Sequence[Request]]
+) -> tuple[Measured, Measured]:
+    """Run two sets on two engines, a step of the one after a step of the other."""
+    runs = Run(*first), Run(*second)
+    # Not `any`: both have to be asked each time.
+    while sum([run.step() for run in runs]):
+        pass
+    return runs[0].result(), runs[1].result()
