@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from vllm_patchkit.errors import TargetError
 from vllm_patchkit.stack.model import Base
@@ -180,6 +179,8 @@ def _best_owner(site: Path, base: Base, claimants: list[Distribution]) -> Distri
 
 def _editable_source(site: Path, distribution: Distribution, base: Base) -> Path | None:
     """Return the source tree that an editable install points at (PEP 610, or a ``.pth`` file)."""
+    from urllib.parse import unquote, urlsplit
+
     places: list[Path] = []
     try:
         direct = json.loads((site / distribution.dist_info / "direct_url.json").read_bytes())
