@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def measure(work: Path, stack: str) -> Iterator[Row]:
     report = work / "generate.json"
     subprocess.run(
         [
-            *("vllm-patchkit", "bench", "generate", "--quiet", "--python", PYTHON),
+            *(sys.executable, "-m", "vllm_patchkit", "bench", "generate", "--quiet"),
+            *("--python", PYTHON),
             *("--images", "1,8,32", "--size", "8x8", "--rounds", ROUNDS),
             *("--timeout", "1800", "--out", report),
         ],

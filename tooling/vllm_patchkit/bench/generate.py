@@ -81,7 +81,7 @@ class BenchReport:
     loads: dict[str, float] = field(default_factory=dict)
     runs: list[Json] = field(default_factory=list)
     results: list[Json] = field(default_factory=list)
-    profile: str | None = None
+    profile: str = ""
     problem: Json | None = None
 
     def add(self, event: Event) -> None:
@@ -99,7 +99,7 @@ class BenchReport:
         elif event["event"] == "bench" and kind == "result":
             self.results.append(fields)
         elif event["event"] == "bench" and kind == "profile":
-            self.profile = event["text"]
+            self.profile += f"=== {event['engine']}: {event['text']}\n"
         elif event["event"] == "problem":
             self.problem = {**fields, "kind": "environment"}
         elif event["event"] == "stage" and event["state"] == "failed" and self.problem is None:

@@ -160,7 +160,8 @@ def _take_turns(job: Job, plan: Plan, shape: Shape) -> None:
             events.note(STAGE, f"{number} images, round {turn + 1}: ratio {ratio:.3f}")
         _report_result(number, [a for a, _ in rounds], [b for _, b in rounds], job)
     if plan.profile:
-        _profile(engines["emu"], job, plan, shape, max(plan.images))
+        for kind, llm in engines.items():
+            _profile(llm, job, plan, shape, kind)
 
 
 def _one_after_the_other(job: Job, plan: Plan, shape: Shape) -> None:
@@ -176,21 +177,23 @@ def _one_after_the_other(job: Job, plan: Plan, shape: Shape) -> None:
             ]
             found[kind][number] = runs
             _report_runs(kind, number, runs)
-        if kind == "emu" and plan.profile:
-            _profile(llm, job, plan, shape, plan.images[0])
-        _release(llm)
+        if plan.profile:
+            _profile(llm, job, plan, shape, kind)
+        llm.llm_engine.engine_core.shutdown()
         del llm
-        gc.collect()
+        _free_memory()
     for number in plan.images:
         _report_result(number, found["emu"][number], found["plain"][number], job)
 
 
-def _release(llm: LLM) -> None:
-    """Free what the engine holds, so that another one of that size fits."""
+def _free_memory() -> None:
+    """Free what an engine that was dropped held, so that another one of that size fits."""
+    import torch
     from vllm.distributed import cleanup_dist_env_and_memory
 
-    core = llm.llm_engine.engine_core
-    core.shutdown()
+    # Compiled code holds on to the weights it was compiled with.
+    torch.compiler.reset()
+    gc.collect()
     cleanup_dist_env_and_memory()
 
 
@@ -245,7 +248,8 @@ def peak_memory(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _profile(llm: LLM, job: Job, plan: Plan, shape: Shape, number: int) -> None:
-    requests = guided_requests(shape, number, plan.size, plan.top_k, seed=1000)
-    text = profile_steps(llm, requests, job.device)
-    events.send("bench", kind="profile", images=number, text=text)
+def _profile(llm: LLM, job: Job, plan: Plan, shape: Shape, kind: str) -> None:
+    """Profile the largest number of images, so that what grows with it shows."""
+    number = max(plan.images)
+    text = profile_steps(llm, _requests(plan, shape, kind, number, 1000), job.device)
+    events.send("bench", kind="profile", engine=kind, images=number, text=text)
