@@ -4,6 +4,7 @@
 PYTHON ?= python3
 FLAVOR ?= cuda
 STACK ?= emu3_5
+FUZZ_RUNS ?= 200000
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --quiet --junitxml
@@ -20,7 +21,7 @@ CPU_PYTHON = $(shell ci/find-python.sh 3.12 3.11)
 CPU_TAG = $(if $(findstring 3.12,$(CPU_PYTHON)),cp312,cp311)
 
 .DEFAULT_GOAL := help
-.PHONY: help check lint unit property integration stack smoke container test build-wheel reproduce \
+.PHONY: help check lint unit property fuzz release integration stack smoke container test build-wheel reproduce \
 	image smoke-image base-image env-cpu clean
 
 help: ## list the targets
@@ -44,7 +45,10 @@ unit: $(VENV)/.ready
 	$(PYTEST) build/junit/unit.xml tests/unit
 
 property: $(VENV)/.ready ## generated edits, against git apply and GNU patch
-	$(PYTEST) build/junit/property.xml tests/property
+	$(PYTEST) build/junit/property.xml tests/property tests/fuzz
+
+fuzz: $(VENV)/.ready ## fuzz every reader of foreign bytes, guided by coverage (FUZZ_RUNS)
+	ci/fuzz.sh $(FUZZ_RUNS)
 
 integration: $(VENV)/.ready ## real wheels, environments and tools
 	$(PYTEST) build/junit/integration.xml tests/integration
@@ -69,6 +73,11 @@ build-wheel: $(VENV)/.ready ## build the patched wheel (FLAVOR=cuda|cpu)
 
 reproduce: $(VENV)/.ready ## build the wheel twice and more, everywhere different, and compare
 	ci/reproduce.sh $(STACK) $(FLAVOR)
+
+release: $(VENV)/.ready build-wheel ## write everything that a release publishes into build/release
+	rm -rf build/release
+	$(BIN)/vllm-patchkit release --out build/release wheels/out/*.whl
+	$(BIN)/vllm-patchkit verify-release build/release
 
 image: $(VENV)/.ready ## build the container image (FLAVOR, BASE_IMAGE)
 	mkdir -p build
