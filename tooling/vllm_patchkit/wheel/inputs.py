@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +173,9 @@ def _pip_argv(entry: WheelInput, requirements: Path, folder: Path) -> list[str |
 
 
 def _pip_version() -> tuple[int, int]:
+    # Slow to import, and only a download needs it.
+    from importlib import metadata
+
     try:
         major, minor = metadata.version("pip").split(".")[:2]
     except metadata.PackageNotFoundError:

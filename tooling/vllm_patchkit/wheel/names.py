@@ -31,16 +31,21 @@ def _unsafe_reason(name: str) -> str | None:
         return "the path is absolute"
     if "\\" in name:
         return "a backslash is a separator on some systems"
-    if any(unicodedata.category(char).startswith("C") for char in name):
-        return "it holds a control character"
+    if not name.isprintable():
+        return "it holds a character that cannot be seen"
     parts = name.split("/")
     if ".." in parts:
         return "'..' leaves the folder that it is unpacked to"
     if "" in parts or "." in parts:
         return "it has an empty or '.' part"
-    if len(name.encode()) > MAX_NAME_BYTES or max(len(p.encode()) for p in parts) > MAX_PART_BYTES:
+    if len(name.encode()) > MAX_PART_BYTES and _is_too_long(name, parts):
         return "it is too long for a file system"
     return None
+
+
+def _is_too_long(name: str, parts: list[str]) -> bool:
+    longest = max(len(part.encode()) for part in parts)
+    return len(name.encode()) > MAX_NAME_BYTES or longest > MAX_PART_BYTES
 
 
 def check_together(names: Iterable[str]) -> Iterator[Flaw]:
@@ -62,17 +67,22 @@ def check_together(names: Iterable[str]) -> Iterator[Flaw]:
 
 
 def _check_folders(files: list[str]) -> Iterator[Flaw]:
+    spelled: set[str] = set()
     folders: dict[str, str] = {}
     for name in files:
-        while "/" in name:
-            name = name.rpartition("/")[0]
-            if folders.setdefault(_fold(name), name) != name:
-                clash = f"the folders {name!r} and {folders[_fold(name)]!r} differ in case only"
-                yield Flaw(FlawKind.CASE_COLLISION, clash)
+        folder = name.rpartition("/")[0]
+        while folder and folder not in spelled:
+            spelled.add(folder)
+            other = folders.setdefault(_fold(folder), folder)
+            if other != folder:
+                text = f"the folders {folder!r} and {other!r} differ in case only"
+                yield Flaw(FlawKind.CASE_COLLISION, text)
+            folder = folder.rpartition("/")[0]
     for name in files:
         if _fold(name) in folders:
             yield Flaw(FlawKind.DUPLICATE_NAME, f"{name!r} is both a file and a folder")
 
 
 def _fold(name: str) -> str:
-    return unicodedata.normalize("NFC", name.rstrip("/")).casefold()
+    plain = name.rstrip("/")
+    return (plain if plain.isascii() else unicodedata.normalize("NFC", plain)).casefold()

@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 from vllm_patchkit.errors import HostError
 
-BUFFER_BYTES = 1 << 20
+# Gathers headers and small members; large blocks go past it without being copied.
+BUFFER_BYTES = 1 << 16
 MODE = 0o644
 NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 
