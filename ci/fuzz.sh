@@ -16,5 +16,7 @@ for harness in $(PYTHONPATH=tests "$environment/bin/python" -c 'from fuzz.harnes
     PYTHONPATH=tests "$environment/bin/python" -m fuzz "$harness" -runs="$runs" -max_len=4096 \
         -max_total_time=600 -artifact_prefix="build/fuzz/$harness-" -print_final_stats=1 2>&1 |
         grep --extended-regexp '^Done|number_of_executed|Uncaught|Error' || true
-    ! compgen -G "build/fuzz/$harness-*"
+    if compgen -G "build/fuzz/$harness-*"; then
+        exit 1
+    fi
 done
