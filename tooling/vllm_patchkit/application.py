@@ -38,7 +38,7 @@ from vllm_patchkit.transaction.lock import hold
 from vllm_patchkit.transaction.originals import RECORD_BEFORE
 from vllm_patchkit.transaction.record import update_record
 from vllm_patchkit.transaction.recover import recover
-from vllm_patchkit.verify import Report
+from vllm_patchkit.verification import Report
 
 SHOWN_FILES = 20
 SHOWN_DIGITS = 12

@@ -17,7 +17,7 @@ from vllm_patchkit.target.model import Target
 from vllm_patchkit.target.tree import Folder
 from vllm_patchkit.transaction import journal
 from vllm_patchkit.transaction.lock import is_held
-from vllm_patchkit.verify import Report, check_target, file_histories
+from vllm_patchkit.verification import Report, check_target, file_histories
 
 LEFTOVER_SUFFIXES = (".rej", ".orig")
 

@@ -34,7 +34,7 @@ from vllm_patchkit.target.model import Target
 from vllm_patchkit.target.tree import Folder
 from vllm_patchkit.terminal import Console
 from vllm_patchkit.transaction.disk import Disk
-from vllm_patchkit.verify import Read, check_target
+from vllm_patchkit.verification import Read, check_target
 
 PathLike = str | Path | None
 
@@ -209,7 +209,7 @@ def identify_contents(read: Read, *, stacks: Sequence[PathLike] = ()) -> Identif
 
 
 def _identify(folder: Path, read: Read) -> StackIdentity:
-    from vllm_patchkit.identify import identify_stack
+    from vllm_patchkit.identification import identify_stack
 
     return identify_stack(read_stack(folder), read_lock(folder), read)
 

@@ -17,7 +17,7 @@ from vllm_patchkit.stack.lock import stack_digest
 from vllm_patchkit.stack.model import Lock, LockedFile, Stack
 from vllm_patchkit.transaction.originals import ORIGINALS, RECORD_BEFORE, pack_originals
 from vllm_patchkit.transaction.record import update_record
-from vllm_patchkit.verify import file_histories
+from vllm_patchkit.verification import file_histories
 
 Read = Callable[[str], "bytes | None"]
 Contents = dict[str, "bytes | None"]

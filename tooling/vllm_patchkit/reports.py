@@ -7,7 +7,7 @@ from typing import Literal
 
 from vllm_patchkit.stack.applied import Applied
 from vllm_patchkit.target.model import Kind, Target
-from vllm_patchkit.verify import Report
+from vllm_patchkit.verification import Report
 
 ChangeKind = Literal["add", "modify", "delete"]
 PatchState = Literal["in", "out", "partly", "unknown"]

@@ -32,7 +32,7 @@ from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.target.tree import TREE_STATE, Folder
 from vllm_patchkit.transaction.disk import Disk
 from vllm_patchkit.transaction.originals import ORIGINALS, RECORD_BEFORE, unpack_originals
-from vllm_patchkit.verify import Report, check_target
+from vllm_patchkit.verification import Report, check_target
 
 Contents = dict[str, "bytes | None"]
 

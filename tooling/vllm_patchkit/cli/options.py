@@ -11,7 +11,7 @@ from vllm_patchkit.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.reports import ChangeReport, Interruption, TargetInfo
-    from vllm_patchkit.verify import Report
+    from vllm_patchkit.verification import Report
 
 JSON_FORMAT = 1
 SHOWN_DIGITS = 12

@@ -17,7 +17,7 @@ from support.environments import (
 from support.stacks import Change, Tree
 from vllm_patchkit.stack.model import Lock
 from vllm_patchkit.stack.read import read_lock
-from vllm_patchkit.verify import check_target, file_histories, same_release
+from vllm_patchkit.verification import check_target, file_histories, same_release
 
 OTHER = edit(RELEASE, engine=b"import os\n", old=b"OLD = 2\n")
 

@@ -13,7 +13,7 @@ from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.reports import PatchState, PatchVerdict, StackIdentity
 from vllm_patchkit.stack.lock import version_label
 from vllm_patchkit.stack.model import Lock, Patch, Stack
-from vllm_patchkit.verify import file_histories
+from vllm_patchkit.verification import file_histories
 
 Read = Callable[[str], "bytes | None"]
 
