@@ -401,6 +401,25 @@ def test_a_stack_for_a_model_folder_needs_no_distribution(tmp_path: Path) -> Non
         apply(stack=folder)
 
 
+def test_without_a_name_the_stack_that_fits_the_target_is_meant(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stack for the package, one for any folder, as in this repository."""
+    base = {"modeling.py": b"a = 1\n"}
+    make_stack(tmp_path / "patches/tiny")
+    make_stack(
+        tmp_path / "patches/hf", (Change("Mend", {"modeling.py": b"a = 2\n"}),), base=base,
+        metadata=METADATA.replace('root = "vllm"', 'root = ""').replace('"tiny"', '"hf"'),
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert apply(environment.prefix).stack == "tiny"
+    assert revert(environment.prefix).stack == "tiny"
+    assert verify(write_tree(tmp_path / "model", base)).report.stack == "hf"
+    make_stack(tmp_path / "patches/second", metadata=METADATA.replace('"tiny"', '"second"'))
+    with pytest.raises(UsageError, match="holds several stacks"):
+        verify(environment.prefix)
+
+
 def test_identify_names_the_patches_of_every_kind_of_target(
     environment: Environment, stack: Path, tmp_path: Path
 ) -> None:

@@ -82,6 +82,13 @@ def test_another_release_is_named_by_its_hashes(lock: Lock, release: str) -> Non
     assert (report.state, report.release) == ("other-version", release)
 
 
+def test_releases_with_the_same_files_are_told_by_metadata_or_all_named(tmp_path: Path) -> None:
+    twins = {"0.11.1": OTHER, "0.11.2": OTHER}
+    lock = read_lock(make_stack(tmp_path / "tiny", known=twins))
+    assert check_target(lock, OTHER.get, version="0.11.2").release == "0.11.2"
+    assert check_target(lock, OTHER.get).release == "0.11.1 or 0.11.2"
+
+
 def test_a_release_that_is_not_known_is_named_by_its_metadata(lock: Lock) -> None:
     report = check_target(lock, edit(RELEASE, engine=b"new\n").get, version="0.12.0")
     assert (report.state, report.release) == ("other-version", "0.12.0")

@@ -47,7 +47,7 @@ def verify(
     :param spec: a wheel, an environment or a folder; None is the environment of ``python``.
     :param stack: a stack's name or folder; None is the only one there is.
     """
-    folder = find_stack(stack)
+    folder = choose_stack(stack, spec, python)
     lock = read_lock(folder)
     with closing(find_target(spec, base=_read_base(folder), python=python)) as target:
         inspection = inspect_target(target, lock)
@@ -66,7 +66,7 @@ def status(
 
     The record inside the target is all that is needed for stacks that were applied.
     """
-    folder = find_stack(stack)
+    folder = choose_stack(stack, spec, python)
     lock = read_lock(folder)
     with closing(find_target(spec, base=_read_base(folder), python=python)) as target:
         records = read_all_applied(target)
@@ -114,7 +114,7 @@ def apply(
     """
     from vllm_patchkit.application import apply_to_folder, read_source
 
-    folder = find_stack(stack)
+    folder = choose_stack(stack, spec, python)
     source = read_source(folder)
     count = source.count(upto)
     with closing(find_target(spec, base=source.stack.base, python=python)) as target:
@@ -151,7 +151,7 @@ def revert(
     """
     from vllm_patchkit.reversion import revert_folder
 
-    folder = find_stack(stack)
+    folder = choose_stack(stack, spec, python)
     base = _read_base(folder)
     with closing(find_target(spec, base=base, python=python)) as target:
         if not isinstance(target, Folder):
@@ -206,6 +206,35 @@ def identify_contents(read: Read, *, stacks: Sequence[PathLike] = ()) -> Identif
     return IdentifyReport(
         target=None, stacks=tuple(_identify(folder, read) for folder in folders), recorded=()
     )
+
+
+def choose_stack(stack: PathLike, spec: PathLike, python: str | None) -> Path:
+    """Return the folder of the stack that is meant: the named one, or the only one that fits.
+
+    A stack for a package fits where the package is; one for any folder fits what is left.
+
+    :raises UsageError: there is no such stack, or several fit; lists them.
+    """
+    folders = list_stacks()
+    if stack is not None or len(folders) < 2:
+        return find_stack(stack)
+    bases = {folder: _read_base(folder) for folder in folders}
+    fitting = [one for one in folders if bases[one].root and _fits(bases[one], spec, python)]
+    if not fitting and spec is not None and Path(spec).is_dir():
+        fitting = [folder for folder in folders if not bases[folder].root]
+    packages = [folder for folder in folders if bases[folder].root]
+    if len(fitting or packages) == 1:
+        # Where nothing fits, what is wrong with the target is said of the only package stack.
+        return (fitting or packages)[0]
+    return find_stack(None)
+
+
+def _fits(base: Base, spec: PathLike, python: str | None) -> bool:
+    try:
+        find_target(spec, base=base, python=python).close()
+    except PatchkitError:
+        return False
+    return True
 
 
 def _identify(folder: Path, read: Read) -> StackIdentity:

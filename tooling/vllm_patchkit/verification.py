@@ -85,7 +85,7 @@ def check_target(
             state=state, stack=lock.stack, total=total, applied=applied, files=files, notes=notes
         )
     files = tuple(_unsettled(one, found[one.path]) for one in histories)
-    release = matching_release(lock.known, found)
+    release = matching_release(lock.known, found, version)
     state = _unsettled_state(lock, files, release, foreign, version)
     if state == "foreign-stack":
         notes += (f"{foreign} is applied here",)
@@ -114,14 +114,19 @@ def file_histories(lock: Lock) -> tuple[History, ...]:
 
 
 def matching_release(
-    known: Mapping[str, Mapping[str, Digest]], found: Mapping[str, Digest]
+    known: Mapping[str, Mapping[str, Digest]], found: Mapping[str, Digest], version: str | None
 ) -> str | None:
-    """Return the release whose files these all are, or None."""
-    for release in sorted(known, reverse=True):
-        hashes = known[release]
-        if hashes and all(found.get(path) == digest for path, digest in hashes.items()):
-            return release
-    return None
+    """Return the release whose files these all are, or None.
+
+    Where several have the same files, the one that the metadata claims, else all of them.
+    """
+    fitting = [
+        release
+        for release, hashes in sorted(known.items())
+        if hashes and all(found.get(path) == digest for path, digest in hashes.items())
+    ]
+    claimed = [release for release in fitting if version is not None and version == release]
+    return " or ".join(claimed or fitting) or None
 
 
 def _common_prefixes(
