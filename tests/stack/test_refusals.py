@@ -1,160 +1,211 @@
-"""What cannot be served is refused when it is asked for, by name, and nobody else notices."""
+"""What cannot be served is refused when it is asked for, to the one who asked, by name; the engine goes on."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
-import checkpoint as tiny
 import pytest
-import torch
-from engine import extra_args_of, params_of, prompt_of
+from checkpoint import Vocabulary
 from vllm import PoolingParams, SamplingParams
 from vllm.sampling_params import StructuredOutputsParams
+from vllm.v1.image_grammar import SCHEDULER_CLS, ImageTokens, check_image_request
 from workload import text_to_image
 
+V = Vocabulary()
+PROMPT, UNCOND, NO_IMAGE = [V.bos, 30, 31], [V.bos, 30], [V.bos, 31]
+TWO_STREAMS = {"uncond_prompt": UNCOND, "guidance_scale": 3.0}
+THREE_STREAMS = TWO_STREAMS | {"uncond_no_image_prompt": NO_IMAGE, "image_cfg_scale": 1.5}
+SIZE = {"width": 64, "height": 64, "area": 4096}
 
-@pytest.fixture(scope="module")
-def engine(start_engine, checkpoint):
-    return start_engine(checkpoint, max_num_seqs=2, enable_prompt_embeds=True)
-
-
-@pytest.fixture
-def request_(oracle):
-    return text_to_image(oracle.vocabulary, 2, "2*2")
-
-
-@pytest.fixture(autouse=True)
-def engine_alive(engine, oracle, request_):
-    """After every refusal the engine answers as before."""
-    yield
-    assert engine.generate([request_]) == [oracle.generate(request_)]
+PROMPTS = ("uncond_prompt", "uncond_no_image_prompt")
+SAMPLING = ("temperature", "min_p", "structured_outputs")
 
 
-EXTRA = {
-    "zero-scale": ({"guidance_scale": 0.0}, "guidance_scale"),
-    "negative-scale": ({"guidance_scale": -1.0}, "guidance_scale"),
-    "infinite-scale": ({"guidance_scale": float("inf")}, "guidance_scale"),
-    "nan-scale": ({"guidance_scale": float("nan")}, "guidance_scale"),
-    "textual-scale": ({"guidance_scale": "5"}, "guidance_scale"),
-    "no-scale": ({"guidance_scale": None}, "guidance_scale"),
-    "image-scale-without-prompt": ({"image_cfg_scale": 2.0}, "image_cfg_scale.*uncond_no_image_prompt"),
-    "width-alone": ({"height": None, "area": None}, "width"),
-    "area-alone": ({"height": None, "width": None}, "area"),
-    "negative-width": ({"width": -16}, "width"),
-    "no-area": ({"area": 0}, "area"),
-    "too-flat": ({"width": 64, "height": 4, "area": 256}, "height|size|area"),
-    "too-long": ({"width": 1024, "height": 1024, "area": 1024 * 1024}, "max_model_len"),
-    "text-top-p": ({"text_top_p": 1.5}, "text_top_p"),
-    "visual-top-p": ({"visual_top_p": 0.0}, "visual_top_p"),
-    "text-top-k": ({"text_top_k": -2}, "text_top_k"),
-    "visual-top-k": ({"visual_top_k": 1.5}, "visual_top_k"),
-    "text-temperature": ({"text_temperature": -1.0}, "text_temperature"),
-    "visual-temperature": ({"visual_temperature": float("nan")}, "visual_temperature"),
-    "same-size": ({"force_same_image_size": "yes"}, "force_same_image_size"),
-}
+def make_config(**changes: Any) -> Any:
+    """The parts of a `VllmConfig` that decide what can be served."""
+    v = V
+    hf_config = SimpleNamespace(
+        boi_token_id=v.boi, img_token_id=v.img, eol_token_id=v.eol, eoi_token_id=v.eoi,
+        visual_token_offset=v.visual_start, visual_vocab_size=v.visual_size,
+        size_token_ids={character: v.digit(character) for character in "0123456789*"},
+    )
+    scheduler = {"scheduler_cls": SCHEDULER_CLS, "async_scheduling": False, "max_num_seqs": 8}
+    config = {"speculative_config": None, "kv_transfer_config": None, "additional_config": {}}
+    return SimpleNamespace(
+        model_config=SimpleNamespace(hf_config=hf_config, get_vocab_size=lambda: v.size, max_model_len=200),
+        scheduler_config=SimpleNamespace(**{name: changes.pop(name, value) for name, value in scheduler.items()}),
+        **config | changes,
+    )
 
 
-@pytest.mark.parametrize("case", EXTRA)
-def test_image_parameters(case, engine, request_):
-    extra, message = EXTRA[case]
-    params = params_of(request_, extra_args=extra_args_of(request_) | extra)
+def check(arguments: dict[str, Any], config: Any = None, **changes: Any) -> None:
+    """Checks a request that has `arguments`, some of which are prompts or sampling parameters."""
+    config = config or make_config()
+    extra_args = {name: value for name, value in arguments.items() if name not in (*PROMPTS, *SAMPLING)}
+    sampling = {name: arguments[name] for name in SAMPLING if name in arguments}
+    call = {
+        "params": SamplingParams(extra_args=extra_args or None, **sampling), "prompt": PROMPT,
+        "uncond_prompt": arguments.get("uncond_prompt"),
+        "uncond_no_image_prompt": arguments.get("uncond_no_image_prompt"), "is_multimodal": False,
+    }
+    check_image_request(config, ImageTokens.from_config(config), **call | changes)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {}, {"temperature": 0.0}, {"min_p": 0.1}, TWO_STREAMS, THREE_STREAMS, TWO_STREAMS | SIZE, SIZE, {"guidance_scale": 1.0},
+        {"guidance_scale": 1}, TWO_STREAMS | {"guidance_scale": 1.0}, TWO_STREAMS | {"image_cfg_scale": 1.0},
+        TWO_STREAMS | {"text_top_k": 0, "visual_top_k": -1, "visual_top_k ": "ignored"},
+        {"guidance_scale": None, "width": None, "height": None, "area": None}, {"unknown": object()},
+        TWO_STREAMS | {"force_same_image_size": False},
+    ],
+    ids=str,
+)
+def test_what_can_be_served_is_not_refused(arguments: dict[str, Any]) -> None:
+    check(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        ({"guidance_scale": 3.0}, ["guidance_scale is 3.0", "uncond_prompt"]),
+        ({"uncond_prompt": UNCOND}, ["uncond_prompt", "without guidance_scale"]),
+        (TWO_STREAMS | {"image_cfg_scale": 1.5}, ["image_cfg_scale is 1.5", "uncond_no_image_prompt"]),
+        ({"image_cfg_scale": 1.5}, ["image_cfg_scale", "uncond_prompt"]),
+        (TWO_STREAMS | {"uncond_no_image_prompt": NO_IMAGE}, ["uncond_no_image_prompt", "without image_cfg_scale"]),
+        ({"uncond_no_image_prompt": NO_IMAGE, "image_cfg_scale": 1.5}, ["uncond_no_image_prompt", "uncond_prompt"]),
+        (TWO_STREAMS | {"guidance_scale": float("nan")}, ["guidance_scale", "finite", "nan"]),
+        (TWO_STREAMS | {"guidance_scale": float("inf")}, ["guidance_scale", "finite", "inf"]),
+        (TWO_STREAMS | {"guidance_scale": 0}, ["guidance_scale", "greater than 0"]),
+        (TWO_STREAMS | {"guidance_scale": -1.0}, ["guidance_scale", "-1.0"]),
+        (TWO_STREAMS | {"guidance_scale": True}, ["guidance_scale", "number", "True"]),
+        (TWO_STREAMS | {"guidance_scale": "5"}, ["guidance_scale", "number", "'5'"]),
+        (THREE_STREAMS | {"image_cfg_scale": 0.0}, ["image_cfg_scale", "greater than 0"]),
+        ({"width": 64, "height": 64}, ["area is missing"]),
+        ({"area": 64}, ["width and height are missing"]),
+        (SIZE | {"width": 0}, ["width", "greater than 0"]),
+        (SIZE | {"area": float("nan")}, ["area", "finite"]),
+        (SIZE | {"area": 100}, ["area=100", "0*0"]),
+        (SIZE | {"width": 10_000}, ["width=10000", "ratio"]),
+        ({"width": 512, "height": 512, "area": 512 * 512}, ["32*32", "max_model_len is 200"]),
+        ({"visual_top_k": 1.5}, ["visual_top_k", "1.5"]),
+        ({"visual_top_k": -2}, ["visual_top_k", "-2"]),
+        ({"text_top_k": "many"}, ["text_top_k", "'many'"]),
+        ({"text_top_p": 0}, ["text_top_p", "(0, 1]"]),
+        ({"visual_top_p": 1.1}, ["visual_top_p", "1.1"]),
+        ({"visual_temperature": -0.1}, ["visual_temperature", "-0.1"]),
+        ({"text_temperature": float("inf")}, ["text_temperature", "finite"]),
+        ({"force_same_image_size": "no"}, ["force_same_image_size", "'no'"]),
+        (TWO_STREAMS | {"min_p": 0.1}, ["min_p", "visual_top_p"]),
+        (TWO_STREAMS | {"structured_outputs": StructuredOutputsParams(choice=["a"])}, ["Structured outputs"]),
+        (TWO_STREAMS | {"uncond_prompt": []}, ["uncond_prompt", "empty"]),
+        (TWO_STREAMS | {"uncond_prompt": [V.size]}, [f"Token id {V.size}", "uncond_prompt", "vocabulary"]),
+        (THREE_STREAMS | {"uncond_no_image_prompt": [-1]}, ["Token id -1", "uncond_no_image_prompt"]),
+        (TWO_STREAMS | {"uncond_prompt": [V.bos, *V.header(2, 2)]}, ["uncond_prompt", "ends inside an image"]),
+        (TWO_STREAMS | {"uncond_prompt": [V.bos] * 200}, ["200 tokens", "max_model_len=200"]),
+    ],
+    ids=str,
+)
+def test_parameters_that_cannot_be_served(arguments: dict[str, Any], messages: list[str]) -> None:
+    """The message names the parameter and its value."""
+    with pytest.raises(ValueError) as refused:
+        check(arguments)
+    for message in messages:
+        assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"async_scheduling": True}, "async_scheduling"),
+        ({"scheduler_cls": "vllm.v1.core.sched.scheduler.Scheduler"}, "scheduler_cls is vllm.v1.core.sched.scheduler.Scheduler"),
+        ({"scheduler_cls": dict}, "scheduler_cls is builtins.dict"),
+        ({"speculative_config": object()}, "speculative_config"),
+        ({"kv_transfer_config": object()}, "kv_transfer_config"),
+        ({"max_num_seqs": 1}, "max_num_seqs is 1"),
+    ],
+    ids=str,
+)
+def test_engines_that_cannot_guide(changes: dict[str, Any], message: str) -> None:
+    """Requests for images are refused, plain ones are not."""
+    with pytest.raises(ValueError, match=message.replace(".", r"\.")):
+        check(TWO_STREAMS, config=make_config(**changes))
+    check({}, config=make_config(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt": None}, "Prompt embeddings"),
+        ({"is_multimodal": True}, "multi_modal_data"),
+        ({"params": PoolingParams()}, "uncond_prompt cannot be used for pooling"),
+    ],
+    ids=str,
+)
+def test_inputs_that_cannot_be_guided(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        engine.llm.generate(prompt_of(request_), params, use_tqdm=False)
+        check(TWO_STREAMS, **changes)
 
 
-PROMPTS = {
-    "scale-without-prompt": ({"uncond_prompt_token_ids": None}, "guidance_scale.*uncond_prompt"),
-    "empty": ({"uncond_prompt_token_ids": []}, "uncond_prompt"),
-    "outside-vocabulary": ({"uncond_prompt_token_ids": [1, 10**6]}, "uncond_prompt"),
-    "too-long": ({"uncond_prompt_token_ids": [30] * 600}, "max_model_len"),
-    "third-without-scale": ({"uncond_no_image_prompt_token_ids": [30]}, "image_cfg_scale"),
-    "image-open-in-one-only": ({"uncond_prompt_token_ids": [1, 20, 5]}, "uncond_prompt.*image"),
-    "text-of-wrong-type": ({"uncond_prompt_token_ids": None, "uncond_prompt": ["a"]}, "uncond_prompt"),
-}
+def test_models_without_images_refuse_guidance_and_nothing_else() -> None:
+    """Other models may use the same names in `extra_args` for something else."""
+    arguments = {"params": SamplingParams(extra_args={"width": "wide"}), "prompt": PROMPT, "is_multimodal": False}
+    config = make_config()
+    check_image_request(config, None, uncond_prompt=None, uncond_no_image_prompt=None, **arguments)
+    with pytest.raises(ValueError, match="uncond_prompt is given, but the model writes no images"):
+        check_image_request(config, None, uncond_prompt=UNCOND, uncond_no_image_prompt=None, **arguments)
 
 
-@pytest.mark.parametrize("case", PROMPTS)
-def test_unconditional_prompts(case, engine, request_):
-    prompt, message = PROMPTS[case]
-    with pytest.raises((ValueError, TypeError), match=message):
-        engine.llm.generate(prompt_of(request_) | prompt, params_of(request_), use_tqdm=False)
+def test_prompt_that_ends_in_an_image_of_another_size() -> None:
+    for ending in ([V.boi, *V.digits("3")], V.header(3, 4)):
+        with pytest.raises(ValueError, match="ask for an image of 4.4 visual tokens, but the prompt ends in one of 3"):
+            check(SIZE, prompt=[*PROMPT, *ending])
+    check(SIZE, prompt=[*PROMPT, V.boi, *V.digits("4")])
+    check(SIZE, prompt=[*PROMPT, *V.header(4, 4)])
 
 
-SAMPLING = {
-    "structured-outputs": ({"structured_outputs": StructuredOutputsParams(choice=["a", "b"])}, "[Ss]tructured"),
-    "min-p": ({"min_p": 0.1, "temperature": 1.0}, "min_p"),
-}
+def test_prompt_that_ends_in_an_image_is_a_request_for_one() -> None:
+    """Its grammar needs what any image needs, with or without parameters."""
+    with pytest.raises(ValueError, match="min_p"):
+        check({"min_p": 0.1}, prompt=[*PROMPT, *V.header(4, 4)])
+    with pytest.raises(ValueError, match="speculative_config"):
+        check({}, prompt=[*PROMPT, V.boi], config=make_config(speculative_config=object()))
+    with pytest.raises(ValueError, match="max_model_len is 200"):
+        check({}, prompt=[*PROMPT, *V.header(40, 40)])
 
 
-@pytest.mark.parametrize("case", SAMPLING)
-def test_sampling_parameters(case, engine, request_):
-    overrides, message = SAMPLING[case]
-    with pytest.raises(ValueError, match=message):
-        engine.llm.generate(prompt_of(request_), params_of(request_, **overrides), use_tqdm=False)
+@pytest.mark.parametrize("length", [200 - 4 - 4 * 5 - 3, 200 - 4 - 4 * 5 - 2])
+def test_longest_prompt_that_an_image_fits_after(length: int) -> None:
+    """BOI, three characters, IMG, and 4 * 5 tokens end with the context, in the longest of the streams."""
+    fits = length + 5 + 4 * 5 <= 200
+    arguments = TWO_STREAMS | SIZE | {"uncond_prompt": [V.bos] * length}
+    if fits:
+        check(arguments)
+    else:
+        with pytest.raises(ValueError, match="takes 25 more tokens after a prompt of 178"):
+            check(arguments)
 
 
-def test_prompt_embeddings(engine, request_):
-    prompt = {"prompt_embeds": torch.zeros(4, 64), "uncond_prompt_token_ids": request_.uncond}
-    with pytest.raises(ValueError, match="prompt_embeds.*uncond_prompt_token_ids"):
-        engine.llm.generate(prompt, params_of(request_), use_tqdm=False)
-
-
-def test_too_few_rows(engine, request_):
-    """Three streams do not fit `max_num_seqs=2`."""
-    request = replace(request_, uncond_no_image=[1, 30, 31], image_scale=2.0)
-    with pytest.raises(ValueError, match="max_num_seqs"):
-        engine.generate([request])
-
-
-def test_pooling(engine, request_):
-    with pytest.raises(ValueError):
-        engine.llm.encode(prompt_of(request_), PoolingParams(), pooling_task="encode", use_tqdm=False)
-
-
-def test_one_bad_request_ends_alone(engine, oracle, request_):
-    """Requests that were added before the bad one are served."""
-    llm_engine = engine.llm.llm_engine
-    llm_engine.add_request("good", prompt_of(request_), params_of(request_))
-    with pytest.raises(ValueError, match="guidance_scale"):
-        llm_engine.add_request("bad", prompt_of(request_), params_of(request_, extra_args={"guidance_scale": -3}))
-    finished = []
-    while llm_engine.has_unfinished_requests():
-        finished += [output for output in llm_engine.step() if output.finished]
-    assert [(o.request_id, list(o.outputs[0].token_ids)) for o in finished] == [("good", oracle.generate(request_))]
-
-
-class TestOtherEngines:
-    """Engines that cannot guide say so at start, or to the request that asks for it."""
-
-    @pytest.fixture(autouse=True)
-    def engine_alive(self):
-        return
-
-    def test_async_scheduling(self, start_engine, checkpoint):
-        """The grammar needs the tokens of the step before, for text requests too."""
-        with pytest.raises(ValueError, match="async_scheduling"):
-            start_engine(checkpoint, async_scheduling=True)
-
-    def test_another_scheduler(self, start_engine, checkpoint, request_):
-        """A scheduler of the user's own is kept; guided requests are refused, plain ones served."""
-        engine = start_engine(checkpoint, scheduler_cls="other_scheduler.OtherScheduler")
-        with pytest.raises(ValueError, match="scheduler_cls.*OtherScheduler"):
-            engine.generate([request_])
-        text = replace(request_, uncond=None, size=None, logit_bias={}, max_tokens=5, stop=())
-        assert len(engine.generate([text])[0]) == 5
-
-    def test_another_model(self, start_engine, tmp_path):
-        """A model that writes no images cannot be guided."""
-        qwen3 = tiny.make_checkpoint(
-            tmp_path, architectures=["Qwen3ForCausalLM"], model_type="qwen3", auto_map=None,
-            visual_token_offset=None, visual_vocab_size=None,
-        )
-        engine = start_engine(qwen3)
-        with pytest.raises(ValueError, match="uncond_prompt.*writes no images"):
-            engine.llm.generate({"prompt_token_ids": [1, 30], "uncond_prompt_token_ids": [1]},
-                                SamplingParams(max_tokens=1, detokenize=False, extra_args={"guidance_scale": 2.0}))
-
-    def test_text_without_a_tokenizer(self, start_engine, checkpoint, request_):
-        engine = start_engine(checkpoint, skip_tokenizer_init=True)
-        with pytest.raises(ValueError, match="uncond_prompt.*skip_tokenizer_init.*uncond_prompt_token_ids"):
-            engine.llm.generate({"prompt_token_ids": [1, 30], "uncond_prompt": "t24"}, params_of(request_), use_tqdm=False)
+def test_engine_answers_after_every_refusal(start_engine: Callable[..., Any], checkpoint: Any, oracle: Any) -> None:
+    """A refusal reaches its caller as `ValueError`; the others' tokens are the oracle's."""
+    engine = start_engine(checkpoint)
+    request = text_to_image(checkpoint.vocabulary, 1, "2*3")
+    expected = oracle.generate(request)
+    guided = {"prompt_token_ids": PROMPT, "uncond_prompt_token_ids": UNCOND}
+    refused: list[tuple[dict[str, Any], SamplingParams | PoolingParams]] = [
+        ({"prompt_token_ids": PROMPT}, SamplingParams(extra_args={"guidance_scale": 3.0})),
+        (guided, SamplingParams()),
+        (guided, SamplingParams(extra_args={"guidance_scale": float("nan")})),
+        (guided, SamplingParams(extra_args={"guidance_scale": 3.0, "width": 16})),
+        (guided, SamplingParams(extra_args={"guidance_scale": 3.0, "width": 4096, "height": 4096, "area": 4096 * 4096})),
+        (guided, SamplingParams(min_p=0.5, extra_args={"guidance_scale": 3.0})),
+        (guided | {"uncond_prompt_token_ids": [10**6]}, SamplingParams(extra_args={"guidance_scale": 3.0})),
+    ]
+    for prompt, params in refused:
+        with pytest.raises(ValueError):
+            engine.llm.generate(prompt, params, use_tqdm=False)
+        assert engine.generate([request]) == [expected]
+    assert engine.free_blocks() == engine.total_blocks()
