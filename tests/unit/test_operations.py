@@ -388,7 +388,7 @@ def test_a_stack_for_a_model_folder_needs_no_distribution(tmp_path: Path) -> Non
     base = {"modeling.py": b"a = 1\n", "config.json": b"{}\n"}
     folder = make_stack(
         tmp_path / "hf", (Change("Mend", {**base, "modeling.py": b"a = 2\n"}),), base=base,
-        metadata=METADATA.replace('root = "vllm"', 'root = ""'),
+        metadata=METADATA.replace('root = "vllm"', 'root = ""').replace('"vllm"', '""'),
     )  # fmt: skip
     model = write_tree(tmp_path / "model", base)
     before = snapshot(model)
@@ -399,6 +399,10 @@ def test_a_stack_for_a_model_folder_needs_no_distribution(tmp_path: Path) -> Non
     assert snapshot(model) == before
     with pytest.raises(UsageError, match="for a folder, not for an environment"):
         apply(stack=folder)
+    (model / "modeling.py").write_bytes(b"a = 3\n")
+    with pytest.raises(TargetError, match=r"1 of 1 files are neither those of 0\.11\.0 nor") as told:
+        apply(model, stack=folder)
+    assert told.value.hint == "put back the files of 0.11.0"
 
 
 def test_without_a_name_the_stack_that_fits_the_target_is_meant(

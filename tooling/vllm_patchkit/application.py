@@ -57,6 +57,11 @@ class Source:
         """The version label of the stack."""
         return version_label(self.stack, self.lock)
 
+    @property
+    def base(self) -> str:
+        """The base release as a message names it."""
+        return f"{self.stack.base.distribution} {self.stack.base.version}".strip()
+
     def count(self, upto: str | None) -> int:
         """Return how many patches ``--upto`` asks for.
 
@@ -173,7 +178,7 @@ def require_start(target: Target, source: Source, report: Report, count: int) ->
 
 def explain_state(report: Report, source: Source) -> str:
     """Return, in a sentence, why a stack cannot be applied to a target in this state."""
-    base = f"{source.stack.base.distribution} {source.stack.base.version}"
+    base = source.base
     if report.state == "other-version":
         return f"its files are those of {report.release}; {source.stack.name} is for {base}"
     if report.state == "foreign-stack":
@@ -214,8 +219,11 @@ def describe_changes(changes: Changes) -> tuple[FileChange, ...]:
 def _hint(report: Report, source: Source) -> str:
     if report.state == "foreign-stack":
         return "take it off first: vllm-patchkit revert"
-    base = f"{source.stack.base.distribution}=={source.stack.base.version}"
-    return f"reinstall the base: pip install --force-reinstall --no-deps {base}"
+    base = source.stack.base
+    if not base.distribution:
+        return f"put back the files of {source.base}"
+    release = f"{base.distribution}=={base.version}"
+    return f"reinstall the base: pip install --force-reinstall --no-deps {release}"
 
 
 def _plan(
