@@ -11,8 +11,8 @@ from vllm_patchkit.terminal import Progress
 from vllm_patchkit.wheel.archive import Archive
 from vllm_patchkit.wheel.write import Sink
 
-BLOCK_BYTES = 1 << 18
-BLOCKS = 16
+BLOCK_BYTES = 1 << 20
+BLOCKS = 4
 
 
 class HashedSource:
