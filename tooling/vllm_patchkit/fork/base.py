@@ -125,7 +125,7 @@ def load_base(store: Repository, spec: BaseSpec, console: Console) -> BaseTree:
     if spec.checkout is not None:
         return _load_checkout(store, spec)
     ref = _ref_of(spec)
-    commit = store.resolve(f"{ref}^{{commit}}")
+    commit = store.resolve(f"{ref}^{{commit}}") or (None if spec.wheel else _only_source(store, ref))
     if commit is None:
         wheel = spec.wheel or fetch_wheel(spec, console)
         console.note(f"read {wheel.name} into the store")
@@ -140,6 +140,15 @@ def _ref_of(spec: BaseSpec) -> str:
         source = hashlib.sha256(_read_record(spec.wheel)).hexdigest()[:16]
     version = re.sub(r"[^0-9A-Za-z.+]", "-", spec.version)
     return f"refs/bases/{spec.distribution}/{version}/{source}"
+
+
+def _only_source(store: Repository, ref: str) -> str | None:
+    """Return the release from wherever it was read, if that was one place: a wheel file given
+    once by its path serves from then on, though no registry has it.
+    """
+    found = store.text("for-each-ref", "--format=%(objectname)", ref.rpartition("/")[0])
+    commits = set(found.split())
+    return commits.pop() if len(commits) == 1 else None
 
 
 def _describe(store: Repository, spec: BaseSpec, commit: str) -> BaseTree:
@@ -185,7 +194,7 @@ def _download(spec: BaseSpec, folder: Path, console: Console) -> Path:
             return wheel.rename(folder / wheel.name)
     raise HostError(
         f"pip cannot download a wheel of {spec}: {''.join(reasons[0])}",
-        hint="check the version and pip's index settings, or give the path of a wheel",
+        hint=f"check the version and pip's index settings, or put the wheel into {folder}",
     )
 
 

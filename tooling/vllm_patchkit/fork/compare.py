@@ -54,9 +54,10 @@ def range_diff(folder: Path, other: Path | str | None, console: Console, *words:
                 other = _former_folder(store, folder, other, Path(name) / folder.resolve().name)
             former = load_stack(store, other, console)
         return store.run(
+            "-c",
+            "core.abbrev=10",
             "range-diff",
             "--creation-factor=80",
-            "--abbrev=10",
             *words,
             f"{former.base.commit}..{former.series.tip}",
             f"{opened.base.commit}..{opened.series.tip}",
