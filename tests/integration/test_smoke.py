@@ -1,0 +1,153 @@
+"""The smoke against the environment of the built CPU wheel (`make env-cpu`)."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import vllm_patchkit.worker
+from vllm_patchkit.worker import lifeline
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = Path(os.environ.get("SMOKE_TEST_PYTHON", ROOT / "build/env-cpu/bin/python"))
+INSIDE = ROOT / "tests" / "support" / "inside_target.py"
+CHECKS = ("network", "tokenizer", "checkpoint", "png", "vision", "remote_code", "protobuf")
+PATIENCE_S = 600
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON.exists(), reason="build/env-cpu is missing: run make env-cpu"),
+]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_what_needs_the_targets_libraries(name, tmp_path):
+    """Oracle, tokenizer, pictures and sequences against transformers, Pillow and protobuf."""
+    (tmp_path / "code").mkdir()
+    worker = Path(vllm_patchkit.worker.__file__).parent
+    (tmp_path / "code" / "patchkit_worker").symlink_to(worker)
+    (tmp_path / "work").mkdir()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path / "code"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_OFFLINE": "1",
+    }
+    done = subprocess.run(
+        [PYTHON, INSIDE, name, tmp_path / "work"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def smoke(*words, **options):
+    command = [sys.executable, "-m", "vllm_patchkit", "smoke", "--python", PYTHON, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, **options)
+
+
+def test_generated_images_reach_the_caller(tmp_path):
+    """Text to image and text: exit code 0, JSON, one PNG of the right size, the sequence."""
+    done = smoke("--scenario", "t2i", "--scenario", "text", "--out", tmp_path, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["ok"]
+    assert [scenario["name"] for scenario in report["scenarios"]] == ["text", "t2i"]
+    assert all(scenario["oracle"] for scenario in report["scenarios"])
+    assert report["scenarios"][1]["images"] == [{"height": 4, "width": 6}]
+    png = (tmp_path / "t2i-1.png").read_bytes()
+    width, height = (int.from_bytes(png[place : place + 4], "big") for place in (16, 20))
+    assert (height, width) == (4 * 16, 6 * 16)
+    sequence = json.loads((tmp_path / "t2i.sequence.json").read_text(encoding="utf-8"))
+    assert [segment["type"] for segment in sequence["segments"]] == ["image"]
+    assert json.loads((tmp_path / "smoke.json").read_text(encoding="utf-8")) == report
+
+
+def test_a_port_in_use_is_said_before_anything_is_loaded():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = smoke("--scenario", "server", "--port", str(port))
+    assert done.returncode == 3
+    assert f"artifact: port {port} is already in use" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_missing_gpu_is_said_before_anything_is_loaded():
+    done = smoke("--device", "cuda", env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    assert done.returncode == 3
+    assert "artifact: --device cuda: " in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_killed_while_vllm_serves_it_leaves_nothing(tmp_path):
+    """SIGKILL of the command, with engine, server and workers up: no process, port or file."""
+    command = [sys.executable, "-m", "vllm_patchkit", "smoke", "--python", PYTHON]
+    process = subprocess.Popen(
+        [*command, "--scenario", "server"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    with process:
+        for line in process.stderr:
+            if "server: engine ready" in line:
+                break
+        below = {pid: start_time(pid) for pid in lifeline.descendants(process.pid)}
+        ports = listening(below)
+        process.kill()
+    # Guardian, stage, server and engine core at least.
+    assert len(below) >= 4
+    assert ports
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and (alive(below) or any(tmp_path.iterdir())):
+        time.sleep(0.1)
+    left = alive(below)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+    assert not list(tmp_path.iterdir())
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+
+
+def start_time(pid):
+    """Return when a process started, which with its id names it for good; None once it ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def alive(processes):
+    return [
+        pid
+        for pid, started in processes.items()
+        if started is not None and start_time(pid) == started
+    ]
+
+
+def listening(processes):
+    """Return the TCP ports on which one of ``processes`` listens, from ``/proc``."""
+    inodes = set()
+    for pid in processes:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            link = str(entry.readlink())
+            if link.startswith("socket:["):
+                inodes.add(link[len("socket:[") : -1])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
