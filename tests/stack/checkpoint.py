@@ -172,16 +172,18 @@ def make_config(shape: Shape, vocabulary: Vocabulary) -> dict[str, object]:
     }
 
 
-def make_tokenizer(vocabulary: Vocabulary, path: Path) -> None:
-    """Write a tokenizer that splits at spaces and knows every token by a word."""
+def save_tokenizer(
+    words: dict[str, int], path: Path, *, unknown: str, bos: str, eos: str, pad: str, special: list[str]
+) -> None:
+    """Write a tokenizer that splits at spaces and at special tokens, and knows whole words."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordLevel(vocabulary.words(), unk_token="<pad>"))
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token=unknown))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.decoder = decoders.WordPiece(prefix="##")
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
+        tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token=pad, additional_special_tokens=special
     ).save_pretrained(path)
 
 
@@ -196,8 +198,36 @@ def make_checkpoint(
     config = {key: value for key, value in config.items() if value is not None}
     (path / "config.json").write_text(json.dumps(config, indent=1))
     save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
-    make_tokenizer(vocabulary, path)
+    save_tokenizer(vocabulary.words(), path, unknown="<pad>", bos="<bos>", eos="<eos>", pad="<pad>", special=[])
     return Checkpoint(path, shape, vocabulary, weights)
 
 
-__all__ = ["GQA", "ODD_HEADS", "TWO_WAY", "Checkpoint", "Shape", "Vocabulary", "make_checkpoint"]
+def make_published(path: Path) -> Checkpoint:
+    """A tiny model with the published vocabulary and token ids, which opens an image after any text."""
+    size, boi, visual_start, hidden = 282_926, 151_852, 151_854, 32
+    shape = Shape(hidden=hidden, intermediate=32, layers=1, heads=2, kv_heads=1, positions=9216)
+
+    class Published(Vocabulary):
+        size = 282_926
+
+    weights = make_weights(shape, Published(), seed=1)
+    weights["model.embed_tokens.weight"][:visual_start, 0] = 50
+    weights["lm_head.weight"][:, 0] = 0
+    weights["lm_head.weight"][boi, 0] = 50
+
+    config = make_config(shape, Published()) | {"architectures": ["Emu3ForCausalLM"], "vocab_size": size}
+    config = {key: value for key, value in config.items() if not key.endswith(("_token_id", "_token_ids"))}
+    del config["visual_token_offset"], config["visual_vocab_size"]
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "config.json").write_text(json.dumps(config))
+    save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
+
+    special = {"<|endoftext|>": 151643, "<|extra_100|>": 151746, "<|extra_203|>": 151849, "<|extra_204|>": 151850}
+    ids = set(special.values())
+    words = special | {f"w{token}": token for token in range(size) if token not in ids}
+    save_tokenizer(words, path, unknown="w100", bos="<|extra_203|>", eos="<|extra_204|>", pad="<|endoftext|>",
+                   special=["<|extra_100|>"])
+    return Checkpoint(path, shape, Published(), weights)
+
+
+__all__ = ["GQA", "ODD_HEADS", "TWO_WAY", "Checkpoint", "Shape", "Vocabulary", "make_checkpoint", "make_published"]

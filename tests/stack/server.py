@@ -26,17 +26,17 @@ def free_port() -> int:
 class Server:
     """`vllm serve CHECKPOINT` on a free port of this machine, for use in a `with` block."""
 
-    def __init__(self, checkpoint: Checkpoint, log: Path, *arguments: str):
+    def __init__(self, checkpoint: Checkpoint, log: Path, *arguments: str, **environment: str):
         self.port, self.log = free_port(), log
         # Several processes share this machine, so each waits idly when it has nothing to do.
-        environment = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_SLEEP_WHEN_IDLE": "1"}
+        defaults = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_SLEEP_WHEN_IDLE": "1"}
         command = [
             sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(checkpoint.path), "--port", str(self.port),
             "--host", "127.0.0.1", "--dtype", "float32", "--max-model-len", "512", "--block-size", "16",
             "--enforce-eager", *arguments,
         ]
         with log.open("wb") as output:
-            self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(command, env=os.environ | defaults | environment, stdout=output, stderr=subprocess.STDOUT)
 
     @property
     def url(self) -> str:

@@ -188,7 +188,7 @@ BAD = {
     "long-uncond": ({"uncond_prompt_token_ids": [30] * 600}, "uncond|max_model_len"),
     "beam-search": ({"use_beam_search": True}, "beam"),
     "structured": ({"structured_outputs": {"choice": ["a", "b"]}}, "[Ss]tructured"),
-    "min-p": ({"min_p": 0.2}, "min_p"),
+    "min-p": ({"min_p": 0.2, "temperature": 1.0}, "min_p"),
 }
 
 
