@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     "matrix": Command("matrix", "say which patches overlap, commute, or can be dropped"),
     "bisect": Command("bisect", "find the patch that breaks a command"),
     "export": Command("export", "write patches for upstream: mailbox, bundle or branch"),
+    "report": Command("report", "write a stack as one page"),
     "doctor": Command("doctor", "explain an environment and how to mend it"),
     "release": Command("release", "write everything that a release publishes"),
     "verify-release": Command("verify_release", "check a release folder"),

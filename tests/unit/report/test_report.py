@@ -1,0 +1,136 @@
+"""The page shows the stack, and nothing in a stack can become markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from support.environments import CHANGES, RELEASE, make_stack
+from support.stacks import Change
+from vllm_patchkit.cli import main
+from vllm_patchkit.report.markdown import escape_cell
+from vllm_patchkit.report.words import mark_pair
+
+EVIL = "Close </pre><script>alert(1)</script> & | done"
+VOID = {"meta", "br", "!doctype"}
+
+
+class Page(HTMLParser):
+    """Reads a page; remembers its tags, its text, and what was not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        values = dict(attrs)
+        self.addresses += [values[key] or "" for key in ("href", "src") if key in values]
+        self.ids += [values["id"] or ""] if "id" in values else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def write_report(stack: Path, folder: Path, *more: str) -> str:
+    page = folder / "report.html"
+    assert main(["report", str(stack), "--html", str(page), "-q", *more]) == 0
+    return page.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    return make_stack(tmp_path / "tiny")
+
+
+def test_the_page_is_well_formed_and_refers_to_itself_only(stack: Path, tmp_path: Path) -> None:
+    page = Page(write_report(stack, tmp_path))
+    assert page.open == []
+    assert "script" not in page.tags
+    assert page.addresses
+    assert all(address[1:] in page.ids for address in page.addresses if address[0] == "#")
+    assert all(address[0] == "#" for address in page.addresses)
+
+
+def test_every_patch_and_file_and_changed_line_is_there(stack: Path, tmp_path: Path) -> None:
+    text = Page(write_report(stack, tmp_path)).text
+    for change in CHANGES:
+        assert change.subject in text
+    lock = json.loads((stack / "lock.json").read_text())
+    assert lock["digest"] in text
+    for name in (stack / "series").read_text().split():
+        for line in (stack / name).read_text().splitlines():
+            if re.match(r"[+-](?![+-])", line):
+                assert line[1:] in text
+
+
+def test_the_same_stack_gives_the_same_page(stack: Path, tmp_path: Path) -> None:
+    assert write_report(stack, tmp_path) == write_report(stack, tmp_path)
+
+
+def test_markup_in_a_patch_stays_text(tmp_path: Path) -> None:
+    evil = {**RELEASE, "vllm/engine.py": EVIL.encode() + b"\n"}
+    stack = make_stack(tmp_path / "evil", (Change("Open <script>alert(2)", evil),))
+    page = Page(write_report(stack, tmp_path))
+    assert "script" not in page.tags
+    assert page.open == []
+    assert EVIL in page.text
+    assert page.text.count("Open <script>alert(2)") >= 2
+
+
+def test_a_rebase_survey_is_shown(stack: Path, tmp_path: Path) -> None:
+    name = (stack / "series").read_text().split()[0]
+    outcome = {
+        "patch": name, "subject": "s", "status": "conflict", "moves": [], "hunks": [],
+        "conflicts": [{"path": "vllm/engine.py", "kind": "content", "line": 7,
+                       "upstream": "a", "base": "b", "patch": "c"}],
+    }  # fmt: skip
+    survey = tmp_path / "rebase.json"
+    survey.write_text(json.dumps({"0.11.1": [outcome]}))
+    text = Page(write_report(stack, tmp_path, "--rebase", str(survey))).text
+    assert "vllm/engine.py:7" in text
+    survey.write_text("[]")
+    arguments = ["report", str(stack), "--markdown", "--rebase", str(survey)]
+    assert main(arguments) == 2
+
+
+def test_markdown_has_a_row_a_patch(stack: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(stack), "--markdown"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 000")]
+    assert [row.split(" | ")[1] for row in rows[: len(CHANGES)]] == [c.subject for c in CHANGES]
+
+
+@pytest.mark.parametrize("text", ["a | b", "<b>", "a\nb", "\\|"])
+def test_a_cell_stays_a_cell(text: str) -> None:
+    cell = escape_cell(text)
+    assert "\n" not in cell
+    assert "<" not in cell
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", cell)) == 0
+
+
+def test_only_the_words_that_differ_are_marked() -> None:
+    old, new = mark_pair("    return run(first, None)", "    return run(second, None)")
+    assert [words for changed, words in old if changed] == ["first"]
+    assert [words for changed, words in new if changed] == ["second"]
+    assert "".join(words for _, words in new) == "    return run(second, None)"
+
+
+def test_lines_with_nothing_in_common_have_no_marks() -> None:
+    assert mark_pair("import os", "x = {1: 2}") == (
+        ((False, "import os"),),
+        ((False, "x = {1: 2}"),),
+    )

@@ -1,0 +1,1 @@
+"""A stack on one page: for a review, for a pull request, for paper."""
