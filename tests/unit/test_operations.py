@@ -400,7 +400,9 @@ def test_a_stack_for_a_model_folder_needs_no_distribution(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="for a folder, not for an environment"):
         apply(stack=folder)
     (model / "modeling.py").write_bytes(b"a = 3\n")
-    with pytest.raises(TargetError, match=r"1 of 1 files are neither those of 0\.11\.0 nor") as told:
+    with pytest.raises(
+        TargetError, match=r"1 of 1 files are neither those of 0\.11\.0 nor"
+    ) as told:
         apply(model, stack=folder)
     assert told.value.hint == "put back the files of 0.11.0"
 

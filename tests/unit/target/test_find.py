@@ -128,8 +128,11 @@ def test_a_file_that_is_no_wheel(tmp_path: Path) -> None:
         find(path)
 
 
-def test_an_interpreter_outside_a_virtual_environment_is_asked(tmp_path: Path) -> None:
+def test_an_interpreter_outside_a_virtual_environment_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its answer is its own sys.path; nothing but json and sys is imported."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     python = tmp_path / "bin" / "python3"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')

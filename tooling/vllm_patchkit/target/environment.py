@@ -14,7 +14,7 @@ from vllm_patchkit.target.metadata import lists_files_under, normalize_name, par
 from vllm_patchkit.target.model import Distribution
 from vllm_patchkit.target.tree import TREE_STATE, Folder, open_installed
 
-LIST_SYS_PATH = "import json, sys; print(json.dumps(sys.path[1:]))"
+LIST_SYS_PATH = "import json, sys; print(json.dumps([p for p in sys.path if p]))"
 INTERPRETER_TIMEOUT_S = 30.0
 SITE_FOLDERS = ("site-packages", "dist-packages")
 
