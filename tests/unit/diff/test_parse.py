@@ -237,6 +237,10 @@ def test_modes_other_than_plain_files_are_refused(header: str):
         (MARKS + b"@@ -5 +5 @@\n-a\n+b\n@@ -1 +1 @@\n-a\n+b\n", "out of order"),
         (MARKS + b"@@ -1 +1 @@\n\\ No newline at end of file\n-a\n+b\n", "does not follow a line"),
         (MARKS + b"@@ -1,2 +1 @@\n-a\n\\ No newline at\n-b\n+c\n", "without a line end"),
+        (
+            MARKS + b"@@ -1 +1 @@\n-a\n\\ No newline\n+b\n@@ -5 +5 @@\n-c\n+d\n",
+            ":7: a hunk after the line that ends the file",
+        ),
         (b"diff --git a/x b/x\n" + HUNK, "a hunk without '--- '"),
         (HUNK, "a hunk without a file header"),
         (b"diff --git a/x b/x\n", "changes nothing"),

@@ -219,6 +219,8 @@ GOOD_DIFF = make_diff(BEFORE, AFTER)
         (GOOD_DIFF + b"-- \n2.39.5\n\n", [Code.NOT_CANONICAL]),
         (b"diff --git a/vllm/engine.py b/vllm/engine.py\nold mode 100644\nnew mode 100755\n",
          [Code.MODE_CHANGED]),
+        (b"diff --git a/vllm/engine.py b/vllm/engine.py\nold mode 100755\nnew mode 100644\n",
+         [Code.MODE_CHANGED]),
         (b"diff --git a/vllm/n b/vllm/n\nnew file mode 100755\n"
          b"index 0000000000000000000000000000000000000000.."
          b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391\n", [Code.MODE_CHANGED]),
@@ -303,6 +305,18 @@ def test_a_forged_hash_in_the_lock_is_found(files: StackFiles):
     assert digest is not None
     forged = lock.replace(digest.encode(), b"0" * 64)
     assert Code.LOCK_OUTDATED in codes(check_files(files, forged, BASE.get))
+
+
+def test_the_parts_of_a_lock_have_to_agree(files: StackFiles):
+    """The net effect is that of the patches, and they come in the order of the series."""
+    stack = make_stack(files)
+    lock = make_lock(stack, BASE.get)
+    (finding,) = check_stack(stack, replace(lock, files=lock.files[:1]), BASE.get)
+    assert finding.message == "its net effect is not that of its patches"
+    first, second, third = lock.patches
+    swapped = replace(lock, patches=(second, first, third))
+    (finding,) = check_stack(stack, swapped, BASE.get)
+    assert finding.message == "its patches are in another order"
 
 
 def test_released_content_that_changed_asks_for_a_bump(files: StackFiles):
