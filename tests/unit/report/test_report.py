@@ -84,7 +84,11 @@ def test_the_same_stack_gives_the_same_page(stack: Path, tmp_path: Path) -> None
 
 def test_markup_in_a_patch_stays_text(tmp_path: Path) -> None:
     evil = {**RELEASE, "vllm/engine.py": EVIL.encode() + b"\n"}
-    stack = make_stack(tmp_path / "evil", (Change("Open <script>alert(2)", evil),))
+    stack = make_stack(tmp_path / "evil", (Change("Open", evil),))
+    patch = stack / (stack / "series").read_text().split()[0]
+    patch.write_bytes(
+        patch.read_bytes().replace(b"Subject: Open", b"Subject: Open <script>alert(2)")
+    )
     page = Page(write_report(stack, tmp_path))
     assert "script" not in page.tags
     assert page.open == []
