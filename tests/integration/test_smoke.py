@@ -1,5 +1,6 @@
 """The smoke against the environment of the built CPU wheel (`make env-cpu`)."""
 
+import base64
 import json
 import os
 import signal
@@ -29,6 +30,11 @@ pytestmark = [
 @pytest.mark.parametrize("name", CHECKS)
 def test_what_needs_the_targets_libraries(name, tmp_path):
     """Oracle, tokenizer, pictures and sequences against transformers, Pillow and protobuf."""
+    run_inside(name, tmp_path)
+
+
+def run_inside(name, tmp_path):
+    """Run a check in the target's interpreter and return the folder it worked in."""
     (tmp_path / "code").mkdir()
     worker = Path(vllm_patchkit.worker.__file__).parent
     (tmp_path / "code" / "patchkit_worker").symlink_to(worker)
@@ -48,6 +54,7 @@ def test_what_needs_the_targets_libraries(name, tmp_path):
         timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
+    return tmp_path / "work"
 
 
 def smoke(*words, **options):
@@ -70,6 +77,24 @@ def test_generated_images_reach_the_caller(tmp_path):
     sequence = json.loads((tmp_path / "t2i.sequence.json").read_text(encoding="utf-8"))
     assert [segment["type"] for segment in sequence["segments"]] == ["image"]
     assert json.loads((tmp_path / "smoke.json").read_text(encoding="utf-8")) == report
+
+
+def test_a_given_checkpoint_is_decoded_to_pictures(tmp_path):
+    """``--model`` with a vision tokenizer: sampled, no oracle, one decoded PNG beside the grid."""
+    folder = run_inside("trained", tmp_path)
+    words = ["--model", folder, "--prompt", "A fox.", "--image-size", "4x6", "--dtype", "float32"]
+    vision = ["--vision-tokenizer", folder, "--vision-factory", "fake_vision:load"]
+    out = tmp_path / "out"
+    done = smoke(*words, *vision, "--scenario", "t2i", "--out", out, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (scenario,) = json.loads(done.stdout)["scenarios"]
+    assert not scenario["oracle"]
+    sequence = json.loads((out / "t2i.sequence.json").read_text(encoding="utf-8"))
+    assert sequence["question"] == "A fox."
+    (image,) = sequence["segments"]
+    decoded = (out / "t2i-1-decoded.png").read_bytes()
+    assert base64.b64decode(image["png"]) == decoded
+    assert decoded != (out / "t2i-1.png").read_bytes()
 
 
 def test_a_port_in_use_is_said_before_anything_is_loaded():

@@ -219,5 +219,26 @@ def check_protobuf(folder):
     assert list(read.references[0].codes) == [7]
 
 
+def check_trained(folder):
+    """Write a checkpoint that begins an image after BSS by itself, as a trained one does."""
+    from patchkit_worker import tiny
+    from patchkit_worker.cases import QUESTION, make_template
+    from patchkit_worker.oracle_model import OracleModel
+    from patchkit_worker.vocabulary import encode_bytes
+    from safetensors.torch import save_file
+
+    vocabulary = tiny.write_checkpoint(folder)
+    model = OracleModel.read(folder)
+    tokens = encode_bytes(make_template("t2i", QUESTION), vocabulary)
+    # The logits of BOI are this row times the last hidden state: make it point the same way.
+    head = model.weights["lm_head.weight"]
+    rows, expected = head.shape[1], model.logits(tokens)
+    hidden = head[:rows].inverse() @ expected[:rows]
+    head[vocabulary.special["boi"]] = hidden / hidden.norm() * head.norm(dim=1).max() * 5
+    save_file(model.weights, folder / "model.safetensors", {"format": "pt"})
+    assert int(model.logits(tokens).argmax()) == vocabulary.special["boi"]
+    (folder / "fake_vision.py").write_text(FACTORY)
+
+
 if __name__ == "__main__":
     globals()[f"check_{sys.argv[1]}"](Path(sys.argv[2]))

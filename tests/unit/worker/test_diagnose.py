@@ -28,6 +28,14 @@ def test_a_known_end_of_a_log_becomes_one_line(line, message):
     assert found["hint"]
 
 
+def test_what_vllm_logs_when_all_is_well_is_no_diagnosis():
+    """The same words as in the error, as gpu_worker.py logs them after profiling."""
+    log = (
+        "DEBUG Free memory on device (70.0/79.1 GiB) on startup. Desired GPU memory\nKeyError: 1\n"
+    )
+    assert diagnose(log, 1)["message"] == "KeyError: 1"
+
+
 def test_an_unknown_error_is_quoted():
     log = "INFO a\nKeyError: 'x'\n(EngineCore pid=3) ValueError: size not representable: 0*4\n"
     found = diagnose(log, 1)

@@ -12,7 +12,8 @@ FAILED = "failed"
 # pattern can be named in the message.
 KNOWN: tuple[tuple[str, str, str, str], ...] = (
     (
-        r"Free memory on device[^\n]*?\((?P<free>[^)]*)\)[^\n]*",
+        # vLLM also logs the same words when there is enough.
+        r"Free memory on device \((?P<free>[^)]*)\) on startup is less",
         ENVIRONMENT,
         "too little free GPU memory: {free}",
         "free the GPU (nvidia-smi shows who holds it) or give a smaller --gpu-memory-utilization",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import events
-from .cases import Case, Size, image_length, make_cases, tiny_cases
+from .cases import QUESTION, Case, Size, image_length, make_cases, tiny_cases
 from .grammar import parse_images
 from .job import Job
 from .oracle import decode
@@ -17,7 +17,7 @@ from .tiny import write_checkpoint
 from .vocabulary import Vocabulary, published_vocabulary
 
 BIASES = tuple(0.5 * step for step in range(4, 40))
-REAL_SIZES: dict[str, Size] = {"x2i": (16, 16), "interleaved": (16, 16), "reference": (16, 16)}
+REAL_SIZE: Size = (16, 16)
 TAIL_TOKENS = 4
 COT_TOKENS = 512
 
@@ -98,13 +98,13 @@ def _prepare_real(job: Job) -> list[Case]:
     assert job.model is not None
     config = json.loads((Path(job.model) / "config.json").read_text(encoding="utf-8"))
     vocabulary = published_vocabulary(config)
-    sizes = {**REAL_SIZES, "t2i": job.image_size or (16, 16)}
+    size = job.image_size or REAL_SIZE
     cases = make_cases(
         vocabulary,
-        sizes=sizes,
-        question=job.prompt or "A red fox.",
+        sizes=dict.fromkeys(("t2i", "x2i", "interleaved", "reference"), size),
+        question=job.prompt or QUESTION,
         text_tokens=64,
-        slack=COT_TOKENS,
+        slack=min(COT_TOKENS, int(config.get("max_position_embeddings", 32768)) // 16),
     )
     return list(cases.values())
 
