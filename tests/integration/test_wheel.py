@@ -197,35 +197,42 @@ def test_check_builds_it_again(wheel: Path, capsys: pytest.CaptureFixture[str]) 
     assert "byte for byte" in capsys.readouterr().out
 
 
+def make_environment(folder: Path, python: str) -> tuple[Path, Path]:
+    """Return the interpreter of an empty environment, and its site-packages."""
+    tool("uv", "venv", "--quiet", "--python", python, folder)
+    site = run(folder / "bin" / "python", "-c", "import site; print(site.getsitepackages()[0])")
+    return folder / "bin" / "python", Path(site.strip())
+
+
 @pytest.mark.parametrize("installer", ["pip", "uv"])
 def test_it_installs_is_seen_as_applied_and_uninstalls_without_a_trace(
-    installer: str, cpu: Path, tmp_path: Path
+    installer: str, tmp_path: Path
 ) -> None:
     """Into an empty environment, without its 3 GB of requirements (`make env-cpu` has them)."""
-    environment = tmp_path / "env"
-    tool("uv", "venv", "--quiet", "--python", "3.12", "--no-python-downloads", environment)
-    python = environment / "bin" / "python"
-    site = Path(run(python, "-c", "import site; print(site.getsitepackages()[0])").strip())
+    found = run(ROOT / "ci" / "find-python.sh", "3.12", "3.11").strip()
+    tag = run(found, "-c", "import sys; print('cp%d%d' % sys.version_info[:2])").strip()
+    wheel = build_wheel(STACK, "cpu", tmp_path, python_tag=tag, console=QUIET).path
+    python, site = make_environment(tmp_path / "env", found)
     before = {path.name for path in site.iterdir()}
-    pip = {
-        "pip": (sys.executable, "-m", "pip", "--python", python),
-        "uv": (Path(sys.executable).parent / "uv", "pip"),
-    }[installer]
-    target = () if installer == "pip" else ("--python", python)
-    run(*pip, "install", "--quiet", "--no-deps", *target, cpu)
-    version = WheelName.parse(cpu.name).version
-    found = PathDistribution(site / f"vllm-{version}.dist-info")
-    assert (found.metadata["Name"], found.version) == ("vllm", version)
-    assert all(path.locate().is_file() for path in found.files or [])
+    pip: tuple[str | Path, ...] = (sys.executable, "-m", "pip", "--python", python)
+    install: tuple[str | Path, ...] = (*pip, "install")
+    uninstall: tuple[str | Path, ...] = (*pip, "uninstall", "--yes")
+    if installer == "uv":
+        uv = Path(sys.executable).parent / "uv"
+        install = (uv, "pip", "install", "--python", python)
+        uninstall = (uv, "pip", "uninstall", "--python", python)
+    run(*install, "--quiet", "--no-deps", wheel)
+    version = WheelName.parse(wheel.name).version
+    installed = PathDistribution(site / f"vllm-{version}.dist-info")
+    assert (installed.metadata["Name"], installed.version) == ("vllm", version)
+    assert all((site / path).is_file() for path in installed.files or [])
     assert main(["verify", "--quiet", "--stack", str(STACK), "--python", str(python)]) == 0
-    run(*pip, "uninstall", "--quiet", *(("--yes",) if installer == "pip" else ()), *target, "vllm")
+    run(*uninstall, "--quiet", "vllm")
     assert {path.name for path in site.iterdir()} == before
 
 
 def test_the_cuda_wheel_installs(cuda: Path, tmp_path: Path) -> None:
-    environment = tmp_path / "env"
-    tool("uv", "venv", "--quiet", "--python", "3.12", "--no-python-downloads", environment)
-    python = environment / "bin" / "python"
+    python, _ = make_environment(tmp_path / "env", sys.executable)
     tool("uv", "pip", "install", "--quiet", "--no-cache", "--no-deps", "--python", python, cuda)
     assert main(["verify", "--quiet", "--stack", str(STACK), "--python", str(python)]) == 0
 
