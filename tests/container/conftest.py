@@ -1,0 +1,48 @@
+"""An engine, a base image of Debian packages, and images that are removed at the end."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import docker
+import pytest
+
+from support.containers import ROOT, Docker
+from vllm_patchkit.container.engine import connect
+from vllm_patchkit.errors import HostError
+
+BASE = "vllm-patchkit-base:bookworm"
+BASE_TIMEOUT_S = 900
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Docker]:
+    try:
+        connect()
+    except HostError as error:
+        pytest.skip(f"{error.message}; ci/engine.sh start starts one")
+    found = Docker(docker.from_env(timeout=600))
+    yield found
+    for tag in found.tags:
+        found.client.images.remove(tag, force=True)
+    found.client.close()
+
+
+@pytest.fixture(scope="session")
+def base_image(engine: Docker) -> str:
+    """A base image of debootstrap and ``docker import``, with Python 3.11."""
+    if not engine.client.images.list(BASE) and shutil.which("debootstrap") is None:
+        pytest.skip("debootstrap is not installed, which makes the base image")
+    made = subprocess.run(
+        [ROOT / "ci" / "base-image.sh", BASE],
+        capture_output=True,
+        text=True,
+        timeout=BASE_TIMEOUT_S,
+        check=False,
+    )
+    if made.returncode == 3:
+        pytest.skip(made.stderr.strip())
+    assert made.returncode == 0, made.stderr
+    return BASE
