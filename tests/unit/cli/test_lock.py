@@ -113,6 +113,17 @@ def test_a_base_that_does_not_fit_writes_no_lock(folder: Path, tmp_path: Path, c
     assert not (folder / "lock.json").exists()
 
 
+def test_a_damaged_lock_is_not_overwritten(folder: Path, base: str, capsys):
+    """A merge conflict in it must not cost the recorded releases."""
+    conflict = b"<<<<<<< ours\n{}\n=======\n{}\n>>>>>>> theirs\n"
+    (folder / "lock.json").write_bytes(conflict)
+    assert main(["lock", str(folder), "--base", base]) == 1
+    captured = capsys.readouterr()
+    assert "lock.json is not a lock" in captured.err
+    assert "restore it from version control" in captured.err
+    assert (folder / "lock.json").read_bytes() == conflict
+
+
 def test_another_version_as_base_is_noted(folder: Path, tmp_path: Path, capsys):
     """Content decides, but the difference is told."""
     site = make_site(tmp_path / "site", "0.11.1", BASE["vllm/engine.py"])

@@ -88,7 +88,7 @@ REMEDIES = {
     Code.DOES_NOT_APPLY: "refresh the patch, or give the base that it was cut from (--base)",
     Code.DOES_NOT_COMPILE: "mend the patch: every prefix of the series has to byte-compile",
     Code.LOCK_MISSING: RELOCK,
-    Code.LOCK_MALFORMED: RELOCK,
+    Code.LOCK_MALFORMED: "restore it from version control, then: vllm-patchkit lock",
     Code.LOCK_OUTDATED: RELOCK,
     Code.BUMP_NEEDED: "raise version in stack.toml, then: vllm-patchkit lock",
     Code.KNOWN_INCOMPLETE: "vllm-patchkit lock --known WHEEL, for the wheel of that release",

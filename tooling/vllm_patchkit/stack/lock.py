@@ -150,7 +150,8 @@ def parse_lock(data: bytes, source: str = "lock.json") -> Lock:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise StackError(
             f"{source} is not a lock: {type(error).__name__}: {error}",
-            hint="locks are written by 'vllm-patchkit lock', never by hand",
+            hint="restore it from version control, then: vllm-patchkit lock (it is never edited "
+            "by hand; without it, recorded releases are lost)",
         ) from None
 
 
