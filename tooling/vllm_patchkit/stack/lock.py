@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from vllm_patchkit.diff.apply import Read
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.apply import step_patches
@@ -15,7 +16,6 @@ from vllm_patchkit.stack.model import Lock, LockedFile, LockedPatch, Stack
 
 FORMAT = 1
 LABEL_DIGEST_DIGITS = 8
-Read = Callable[[str], "bytes | None"]
 
 
 def stack_digest(stack: Stack) -> str:
