@@ -124,10 +124,6 @@ class Git:
         self.run("add", "--all", "--force")
         self.run("commit", "--quiet", "-m", message)
 
-    def diff(self, *words: str) -> bytes:
-        """Return ``git diff`` of the last commit."""
-        return self.run("diff", "--full-index", "--binary", *words, "HEAD^", "HEAD")
-
     def mailbox(self, since: str = "base") -> bytes:
         """Return the commits as ``git format-patch`` writes them."""
         return self.run("format-patch", "--stdout", f"{since}..HEAD")

@@ -16,7 +16,6 @@ from vllm_patchkit.fork.git import Repository, git_environment
 from vllm_patchkit.process import capture
 
 NAME = "file"
-CONTEXT_LINES = 3
 OFFSET = re.compile(r"Hunk #(\d+) succeeded at (\d+) \(offset (-?\d+) lines?\)")
 REDUCED = re.compile(r"Context reduced to \((\d+)/(\d+)\) to apply fragment at (\d+)")
 
@@ -45,26 +44,28 @@ def anchor_file(
 
     :param max_fuzz: context lines of a side that may be ignored (0 to 2).
     """
-    anchored = _search(diff.hunks, before, CONTEXT_LINES)
+    anchored = _search(diff.hunks, before, 0)
     if anchored is None and store is not None:
         anchored = _merge(diff, before, store)
     for fuzz in range(1, max_fuzz + 1):
         if anchored is None:
-            anchored = _search(diff.hunks, before, CONTEXT_LINES - fuzz)
+            anchored = _search(diff.hunks, before, fuzz)
     return anchored
 
 
-def _search(hunks: Sequence[Hunk], before: bytes, context: int) -> Anchored | None:
+def _search(hunks: Sequence[Hunk], before: bytes, fuzz: int) -> Anchored | None:
+    context = max((_context_lines(hunk) for hunk in hunks), default=0)
     plain = FileDiff(old_path=NAME, new_path=NAME, hunks=tuple(hunks))
     with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
         folder = Path(name)
         file = folder / NAME
         file.write_bytes(before)
-        argv = ["git", "apply", "--verbose", f"-C{context}", "--whitespace=nowarn", "-"]
-        if not any(line.op == " " for hunk in hunks for line in hunk.lines):
-            argv.insert(2, "--unidiff-zero")
+        argv = ["git", "apply", "--verbose", "--whitespace=nowarn"]
+        # Without -C, git lets no line of context go.
+        argv += [f"-C{max(context - fuzz, 0)}"] if fuzz else []
+        argv += [] if context else ["--unidiff-zero"]
         env = git_environment({"GIT_CEILING_DIRECTORIES": str(folder.parent)})
-        done = capture(argv, cwd=folder, env=env, input_bytes=format_diff([plain]))
+        done = capture([*argv, "-"], cwd=folder, env=env, input_bytes=format_diff([plain]))
         if done.status:
             return None
         said = done.stderr.decode("utf-8", "replace")
@@ -72,8 +73,15 @@ def _search(hunks: Sequence[Hunk], before: bytes, context: int) -> Anchored | No
             (int(hunk), int(line), int(off)) for hunk, line, off in OFFSET.findall(said)
         )
         left = [min(int(low), int(high)) for low, high, _ in REDUCED.findall(said)]
-        fuzz = CONTEXT_LINES - min([CONTEXT_LINES, *left])
-        return Anchored(content=file.read_bytes(), offsets=offsets, fuzz=fuzz)
+        used = context - min([context, *left])
+        return Anchored(content=file.read_bytes(), offsets=offsets, fuzz=used)
+
+
+def _context_lines(hunk: Hunk) -> int:
+    """Return how many lines of context a hunk has on its longer side."""
+    ops = [line.op for line in hunk.lines]
+    changes = [index for index, op in enumerate(ops) if op != " "]
+    return max(changes[0], len(ops) - 1 - changes[-1])
 
 
 def _merge(diff: FileDiff, before: bytes, store: Repository) -> Anchored | None:

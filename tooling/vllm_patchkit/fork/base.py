@@ -125,7 +125,9 @@ def load_base(store: Repository, spec: BaseSpec, console: Console) -> BaseTree:
     if spec.checkout is not None:
         return _load_checkout(store, spec)
     ref = _ref_of(spec)
-    commit = store.resolve(f"{ref}^{{commit}}") or (None if spec.wheel else _only_source(store, ref))
+    commit = store.resolve(f"{ref}^{{commit}}") or (
+        None if spec.wheel else _only_source(store, ref)
+    )
     if commit is None:
         wheel = spec.wheel or fetch_wheel(spec, console)
         console.note(f"read {wheel.name} into the store")
