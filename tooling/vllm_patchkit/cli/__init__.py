@@ -52,7 +52,11 @@ COMMANDS: dict[str, Command] = {
 
 
 def make_parser(command: str | None) -> argparse.ArgumentParser:
-    """Return the parser, with the options of ``command`` only (its module alone is imported)."""
+    """Return the parser of one command, or one that lists them all for ``--help`` and errors.
+
+    Only the module of ``command`` is imported; making every other parser would take longer than
+    many a command.
+    """
     parser = argparse.ArgumentParser(
         prog="vllm-patchkit",
         description="Apply, build, prove and maintain source patches on a pinned vLLM.",
@@ -63,7 +67,8 @@ def make_parser(command: str | None) -> argparse.ArgumentParser:
     common.add_argument("-q", "--quiet", action="store_true", help="print errors and results only")
     common.add_argument("--log-file", metavar="FILE", help="also write every message to FILE")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, entry in COMMANDS.items():
+    for name in COMMANDS if command is None else [command]:
+        entry = COMMANDS[name]
         sub = commands.add_parser(
             name,
             help=entry.help,
@@ -84,8 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     A known error is one message and a hint, no traceback; an unknown one keeps its traceback.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    command = next((word for word in words if word in COMMANDS), None)
-    parser = make_parser(command)
+    parser = make_parser(words[0] if words and words[0] in COMMANDS else None)
     try:
         args = parser.parse_args(words)
     except SystemExit as done:
