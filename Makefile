@@ -22,7 +22,7 @@ CPU_TAG = $(if $(findstring 3.12,$(CPU_PYTHON)),cp312,cp311)
 
 .DEFAULT_GOAL := help
 .PHONY: help check lint unit property fuzz release integration stack smoke container test build-wheel reproduce \
-	image smoke-image base-image env-cpu clean
+	bench 	image smoke-image base-image env-cpu clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ release: $(VENV)/.ready build-wheel ## write everything that a release publishes
 	rm -rf build/release
 	$(BIN)/vllm-patchkit release --out build/release wheels/out/*.whl
 	$(BIN)/vllm-patchkit verify-release build/release
+
+bench: build/env-cpu/.ready ## time against the peers named; fails where a goal is missed
+	$(BIN)/python tests/bench/run.py --stack $(STACK)
 
 image: $(VENV)/.ready ## build the container image (FLAVOR, BASE_IMAGE)
 	mkdir -p build
