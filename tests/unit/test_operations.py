@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,6 +214,41 @@ def test_kept_edits_come_back_on_top_of_the_stack(
     apply(environment.prefix, stack=stack, upto=str(count))
     subprocess.run(["patch", "-p1", "-s", "-i", patch], cwd=environment.site, check=True)
     assert environment.tree() == edited
+
+
+def test_saved_edits_are_never_overwritten(
+    environment: Environment, stack: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "e.patch"
+    saved.write_bytes(b"of last week\n")
+    with pytest.raises(UsageError, match="exists, and may hold edits"):
+        revert(environment.prefix, stack=stack, keep_edits=saved)
+    with pytest.raises(UsageError, match="there is no folder"):
+        revert(environment.prefix, stack=stack, keep_edits=tmp_path / "no" / "e.patch")
+    assert saved.read_bytes() == b"of last week\n"
+
+
+def test_what_was_installed_from_a_patched_wheel_is_not_reverted(
+    stack: Path, tmp_path: Path
+) -> None:
+    """Its metadata carries the stack's version label, which no file of the base can undo."""
+    built = apply(write_wheel(tmp_path), stack=stack, output=tmp_path / "out").output
+    assert built is not None
+    site = tmp_path / "site"
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(site)
+    assert status(site, stack=stack).stacks[0].report.state == "applied"
+    assert not apply(site, stack=stack).done
+    before = snapshot(site)
+    with pytest.raises(TargetError, match="installed from a wheel that was built patched") as told:
+        revert(site, stack=stack)
+    assert told.value.hint == "install the base: pip install --force-reinstall vllm==0.11.0"
+    assert snapshot(site) == before
+
+
+def test_an_output_folder_is_for_wheels(environment: Environment, stack: Path) -> None:
+    with pytest.raises(UsageError, match="is no wheel"):
+        apply(environment.prefix, stack=stack, output=environment.prefix)
 
 
 def test_a_dry_run_saves_no_edits(environment: Environment, stack: Path, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def apply(
     """Apply a stack to a target, as one transaction; a wheel is built anew beside the old one.
 
     :param upto: the number of the last patch to apply, such as ``0007``; None is all.
-    :param output: for a wheel, the folder to write the patched wheel to.
+    :param output: for a wheel, the folder to write the patched wheel to; None is its own.
     :param console: shows how far the writing of a wheel is.
     :raises TargetError: the target is not in a state that the stack was cut from.
     :raises HostError: no permission, no space.
@@ -119,6 +119,8 @@ def apply(
     count = source.count(upto)
     with closing(find_target(spec, base=source.stack.base, python=python)) as target:
         if isinstance(target, Folder):
+            if output is not None:
+                raise UsageError(f"{target.location} is no wheel, so nothing is written elsewhere")
             return apply_to_folder(target, source, count, dry_run=dry_run, disk=disk or Disk())
         from vllm_patchkit.wheel_application import apply_to_wheel
 

@@ -15,7 +15,7 @@ from vllm_patchkit.application import (
     read_source,
 )
 from vllm_patchkit.edits import Pair, describe_edits, format_edits
-from vllm_patchkit.errors import TargetError
+from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.files import replace_file
 from vllm_patchkit.inspection import (
     read_all_applied,
@@ -58,6 +58,7 @@ def revert_folder(
     :raises TargetError: patched files were edited since, and ``keep_edits`` does not say where
         to save that; or the target was installed from a patched wheel.
     """
+    _require_new_file(keep_edits)
     with changing(target, "revert", dry_run=dry_run, disk=disk) as recovered:
         patched = _find_patched(target, folder)
         stack = patched.source.stack
@@ -88,6 +89,18 @@ def revert_folder(
         recovered=recovered,
         kept_edits=tuple(sorted(edits)),
     )
+
+
+def _require_new_file(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.exists():
+        raise UsageError(
+            f"{path} exists, and may hold edits that were saved before",
+            hint="give another name to --keep-edits",
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent} to save edits to")
 
 
 def _find_patched(target: Folder, folder: Path) -> Patched:

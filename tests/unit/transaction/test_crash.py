@@ -19,9 +19,11 @@ from support.crash import (
     sources,
 )
 from support.environments import RELEASE, STEP_4, Environment, snapshot
+from vllm_patchkit.cli import main
 from vllm_patchkit.errors import HostError
 from vllm_patchkit.operations import apply, status
 from vllm_patchkit.transaction.disk import Disk
+from vllm_patchkit.transaction.lock import hold
 
 # Every step is tried by tests/integration/test_crash_everywhere.py.
 STRIDE = 13
@@ -59,6 +61,22 @@ def test_status_tells_of_an_interrupted_apply(environment: Environment, stack: P
     assert interruption is not None
     assert interruption.operation == "apply"
     assert not interruption.running
+
+
+def test_an_interruption_is_told_from_a_process_at_work(
+    environment: Environment, stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert die_at(2, do_apply, environment, stack, only="rename")
+    words = ["status", str(environment.prefix), "--stack", str(stack)]
+    assert main(words) == 1
+    assert "interrupted: apply tiny.1; 'vllm-patchkit apply' or" in capsys.readouterr().out
+    with hold(environment.site):
+        assert main(words) == 1
+    assert "in progress: apply tiny.1, by another process" in capsys.readouterr().out
+    assert main(["apply", *words[1:], "--dry-run"]) == 1
+    assert "hint: without --dry-run it is finished first" in capsys.readouterr().err
+    assert main(["apply", *words[1:]]) == 0
+    assert "the interrupted transaction was completed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("step", range(0, 60, 7))

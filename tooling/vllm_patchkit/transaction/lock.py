@@ -20,8 +20,12 @@ def hold(folder: Path) -> Iterator[None]:
     be locked too, and the kernel lets go when the process dies.
 
     :raises TargetError: another process holds it.
+    :raises HostError: it cannot be opened, or its file system has no locks.
     """
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"{folder} cannot be opened: {error.strerror}") from error
     try:
         _lock(handle, folder)
         yield
