@@ -22,7 +22,7 @@ CPU_TAG = $(if $(findstring 3.12,$(CPU_PYTHON)),cp312,cp311)
 
 .DEFAULT_GOAL := help
 .PHONY: help check lint unit property fuzz release integration stack smoke container test build-wheel reproduce \
-	bench 	image smoke-image base-image env-cpu clean
+	bench image smoke-image base-image env-cpu clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
