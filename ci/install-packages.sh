@@ -17,6 +17,8 @@ shellcheck shellcheck
 chromium chromium
 chromedriver chromium-driver
 LIST
+# A library, not a program: the CPU build of vLLM is linked with it.
+ldconfig -p 2>/dev/null | grep -q 'libnuma\.so\.1' || missing="$missing libnuma1"
 # Debian 12 has the docker client in docker.io, later releases have it apart.
 case $missing in *docker.io*) missing=$(echo "$missing" | sed 's/ docker-cli//') ;; esac
 [ -n "$missing" ] || exit 0

@@ -140,6 +140,7 @@ def test_everything_has_the_date_of_the_release(engine: Docker, image: BuiltImag
         image.digest,
         ["find", "/", "-xdev", "-newermt", f"@{EPOCH}", "-not", "-path", "/home/vllm*"],
         tmpfs={},
+        user="0:0",
     )
     # Mounted by the engine when a container starts.
     mounted = {
