@@ -24,6 +24,7 @@ from vllm import SamplingParams
 from vllm.v1.core import kv_cache_utils
 from vllm.v1.core.sched import batch_scheduler
 from vllm.v1.core.sched.batch_scheduler import GuidedKVCacheManager, Scheduler
+from vllm.v1.image_grammar import get_stream
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
@@ -210,6 +211,8 @@ class Worker:
         self.world, self.arrivals, self.scheduler, self.hashes = world, arrivals, scheduler, hashes
         self.rows: dict[str, Row] = {}
         self.slots: dict[int, object] = {}
+        # The request and the number of each hidden stream, by its id.
+        self.streams: dict[str, tuple[str, int]] = {}
         self.sampled_tokens: dict[str, list[int]] = {}
 
     def execute(self, output: Any) -> ModelRunnerOutput:
@@ -221,7 +224,7 @@ class Worker:
         sampling = [r for r, count in scheduled.items() if self.rows[r].computed + count == len(self.rows[r].tokens)]
         self.check_lockstep(scheduled, sampling)
         tokens = self.sample(sampling)
-        if any(self.arrivals[r].num_streams for r in self.sampled_tokens if r in self.rows and r in self.arrivals):
+        if any(self.arrivals[row].num_streams for row in self.rows if row in self.arrivals):
             assert not any(output.num_common_prefix_blocks)
         for request_id in sampling:
             self.rows[request_id].tokens.append(tokens[request_id])
@@ -243,7 +246,11 @@ class Worker:
             (blocks,) = new.block_ids
             tokens = list(new.prompt_token_ids)
             self.rows[new.req_id] = Row(new.sampling_params, tokens, list(blocks), new.num_computed_tokens, list(tokens))
-            self.sampled_tokens.setdefault(new.req_id, [])
+            stream = get_stream(new.sampling_params)
+            if stream is None:
+                self.sampled_tokens.setdefault(new.req_id, [])
+            else:
+                self.streams[new.req_id] = stream
         cached = output.scheduled_cached_reqs
         assert len(set(cached.req_ids)) == len(cached.req_ids)
         news = {new.req_id for new in output.scheduled_new_reqs}
@@ -295,9 +302,11 @@ class Worker:
 
     def check_lockstep(self, scheduled: dict[str, int], sampling: list[str]) -> None:
         """In an image, the streams of a request are sampled when it is; else they do not run."""
+        stream_ids = {self.streams[row]: row for row in scheduled if row in self.streams}
+        assert stream_ids.keys() | set(self.arrivals) >= {self.streams.get(row, row) for row in scheduled}
         for request_id, arrival in self.arrivals.items():
-            streams = [f"{request_id}-stream-{i}" for i in range(arrival.num_streams)]
-            known = [stream for stream in streams if stream in scheduled]
+            streams = [stream_ids.get((request_id, i)) for i in range(arrival.num_streams)]
+            known = [stream for stream in streams if stream is not None]
             if not known and request_id not in scheduled:
                 continue
             tokens = self.rows[request_id].tokens
@@ -340,7 +349,7 @@ class Worker:
             if request_id in self.arrivals:
                 tokens[request_id] = self.choose(request_id)
                 self.sampled_tokens[request_id].append(tokens[request_id])
-        return tokens | {r: tokens[r.rpartition("-stream-")[0]] for r in sampling if r not in self.arrivals}
+        return tokens | {r: tokens[self.streams[r][0]] for r in sampling if r not in self.arrivals}
 
     def choose(self, request_id: str) -> int:
         rng, arrival = self.world.rng, self.arrivals[request_id]
