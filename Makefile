@@ -50,7 +50,7 @@ property: $(VENV)/.ready ## generated edits, against git apply and GNU patch
 fuzz: $(VENV)/.ready ## fuzz every reader of foreign bytes, guided by coverage (FUZZ_RUNS)
 	ci/fuzz.sh $(FUZZ_RUNS)
 
-integration: $(VENV)/.ready ## real wheels, environments and tools
+integration: $(VENV)/.ready build/env-cpu/.ready ## real wheels, environments and tools
 	$(PYTEST) build/junit/integration.xml tests/integration
 
 stack: build/env-cpu/.ready ## the patched vLLM itself, on the processor
