@@ -100,12 +100,12 @@ base-image: ## make a base image from Debian packages, for use without a registr
 
 env-cpu: build/env-cpu/.ready ## an environment with the CPU wheel, for the stack tests
 
-build/wheel-cpu-%: $(VENV)/.ready $(SOURCES) $(PATCHES)
+build/wheel-cpu-%: $(SOURCES) $(PATCHES) | $(VENV)/.ready
 	mkdir -p build
 	$(BIN)/vllm-patchkit wheel --stack $(STACK) --flavor cpu --python-tag $* > $@.new
 	mv $@.new $@
 
-build/env-cpu/.requirements: $(VENV)/.ready $(CPU_LOCK)
+build/env-cpu/.requirements: $(CPU_LOCK) | $(VENV)/.ready
 	test -n "$(CPU_PYTHON)"
 	$(BIN)/uv venv --quiet --clear --python $(CPU_PYTHON) build/env-cpu
 	$(BIN)/uv pip install --quiet --python build/env-cpu --require-hashes --requirement $(CPU_LOCK)
@@ -119,7 +119,7 @@ build/env-cpu/.ready: build/env-cpu/.requirements build/wheel-cpu-$(CPU_TAG)
 	touch $@
 
 # What an image build without an index installs from: every file of the lock, for Debian's Python.
-build/wheelhouse-%/.ready: $(VENV)/.ready wheels/requirements-%.lock
+build/wheelhouse-%/.ready: wheels/requirements-%.lock | $(VENV)/.ready
 	mkdir -p $(@D)
 	$(BIN)/python ci/fetch-wheels.py --python 3.11 --out $(@D) wheels/requirements-$*.lock
 	touch $@

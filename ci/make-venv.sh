@@ -16,4 +16,4 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         exit 3
     fi
 fi
-"$python" -m venv --clear "$folder"
+"$python" -m venv "$folder"
