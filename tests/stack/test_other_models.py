@@ -35,9 +35,11 @@ def unpatched(folder: Path) -> Path:
     return folder
 
 
-def results(folder: Path, python_path: str) -> dict[str, object]:
+def results(folder: Path, *first: Path) -> dict[str, object]:
+    """What the script prints, with `first` before everything else on the path."""
     folder.mkdir()
-    environment = os.environ | {"PYTHONPATH": python_path}
+    python_path = [*map(str, first), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(python_path)}
     done = subprocess.run([sys.executable, str(SCRIPT), str(folder)], env=environment, capture_output=True, text=True,
                           check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -50,8 +52,8 @@ def test_tokens_and_logprobs_are_unchanged(tmp_path):
     """Greedy, seeded and free sampling, penalties, biases, log-probabilities: equal to the last bit."""
     reverted = unpatched(tmp_path / "unpatched")
 
-    before = results(tmp_path / "before", str(reverted))
-    after = results(tmp_path / "after", "")
+    before = results(tmp_path / "before", reverted)
+    after = results(tmp_path / "after")
 
     assert before.pop("vllm") == str(reverted / "vllm")
     assert after.pop("vllm") != str(reverted / "vllm")
