@@ -24,7 +24,7 @@ from vllm_patchkit.operations import apply, revert, status
 from vllm_patchkit.transaction.disk import Disk
 
 KILLED = 113
-MANY = {f"vllm/many/m{n}.py": b"N = %d\n" % n for n in range(6)}
+MANY = {f"vllm/many/m{n}.py": b"N = %d\n" % n for n in range(16)}
 CRASH_CHANGES = (*CHANGES, Change("Add many", {**STEP_4, **MANY}))
 Snapshot = dict[str, "bytes | str"]
 Act = Callable[[Environment, Path, Disk], object]
