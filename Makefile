@@ -61,7 +61,7 @@ smoke: build/env-cpu/.ready ## does the built CPU wheel generate
 		--out build/smoke
 
 container: $(VENV)/.ready build/wheel-cpu-cp311 build/wheelhouse-cpu/.ready ## build an image and serve from it
-	$(PYTEST) build/junit/container.xml tests/container
+	$(PYTEST) build/junit/container.xml --tb=short tests/container
 
 test: $(VENV)/.ready ## every test
 	rm -rf build/junit

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 
 import docker
+import docker.errors
 import pytest
 
 from support.containers import ROOT, Docker
@@ -26,7 +28,8 @@ def engine() -> Iterator[Docker]:
     found = Docker(docker.from_env(timeout=600))
     yield found
     for tag in found.tags:
-        found.client.images.remove(tag, force=True)
+        with suppress(docker.errors.ImageNotFound):
+            found.client.images.remove(tag, force=True)
     found.client.close()
 
 
