@@ -71,6 +71,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     for note in result.notes:
         console.note(f"{console.style(note.kind, 'yellow', console.err):9} {note}")
     print_published(result.published, console)
+    console.note(f"check it: vllm-patchkit lint {result.published.folder}")
     return ExitCode.OK
 
 

@@ -15,6 +15,7 @@ from vllm_patchkit.fork.merge import (
     list_conflicts,
     merge_patch,
     settle_for_patch,
+    settle_insertions,
 )
 from vllm_patchkit.fork.outcome import PatchReport, Status
 from vllm_patchkit.fork.restyle import restyle_tree
@@ -113,7 +114,8 @@ class Carrier:
         if not merged.clean:
             return merge_patch(self.store, before=before, after=after, onto=tip)
         back = self.store.write_commit(merged.tree, [onto], NOBODY, "merged\n")
-        return merge_patch(self.store, before=onto, after=back, onto=tip)
+        returned = merge_patch(self.store, before=onto, after=back, onto=tip)
+        return returned if returned.clean else settle_insertions(self.store, returned)
 
     def _find_divergent(self) -> None:
         """Find the stack's files that the new release does not have in its own style."""

@@ -143,6 +143,36 @@ def parse_conflicts(path: str, data: bytes, kind: str = "contents") -> list[Conf
     return found
 
 
+def settle_insertions(store: Repository, merged: Merged) -> Merged:
+    """Return the merge with those conflicts settled that only insert beside restyled lines.
+
+    For the way back from a common style, where ``base`` and ``ours`` say the same in two styles:
+    a side that keeps all of ``base`` and adds lines before or after it adds them to ``ours``.
+    """
+    stages = dict(merged.stages)
+    blobs: dict[str, Entry | None] = {}
+    for path, entries in merged.stages.items():
+        marked = store.list_tree(merged.tree, path).get(path)
+        if marked is None or len(entries) != 3:
+            continue
+        data = CONFLICT.sub(_insert, store.read_blob(marked.blob))
+        if CONFLICT.search(data) is None:
+            blobs[path] = Entry(marked.mode, store.write_object("blob", data))
+            del stages[path]
+    messages = merged.messages if stages else ()
+    tree = put_blobs(store, merged.tree, blobs)
+    return Merged(tree=tree, stages=stages, messages=messages)
+
+
+def _insert(conflict: re.Match[bytes]) -> bytes:
+    ours, base, theirs = conflict["ours"], conflict["base"], conflict["theirs"]
+    if base and theirs.startswith(base):
+        return ours + theirs[len(base) :]
+    if base and theirs.endswith(base):
+        return theirs[: -len(base)] + ours
+    return conflict[0]
+
+
 def settle_for_patch(store: Repository, merged: Merged) -> str:
     """Return a tree in which every conflict went the patch's way, so that a survey can go on.
 
