@@ -1,4 +1,6 @@
-"""Tiny Emu3.5 checkpoints: a small vocabulary with other ids than the published one, seeded weights, a tokenizer."""
+"""Tiny Emu3.5 checkpoints: a small vocabulary with other ids than the published one, seeded
+weights, a tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +70,17 @@ class Vocabulary:
 
     def words(self) -> dict[str, int]:
         """The text of every token, for the tokenizer."""
-        names = {self.pad: "<pad>", self.bos: "<bos>", self.eos: "<eos>", self.boi: "<boi>", self.img: "<img>",
-                 self.eol: "<eol>", self.eoi: "<eoi>", self.eof: "<eof>", self.star: "*"}
+        names = {
+            self.pad: "<pad>",
+            self.bos: "<bos>",
+            self.eos: "<eos>",
+            self.boi: "<boi>",
+            self.img: "<img>",
+            self.eol: "<eol>",
+            self.eoi: "<eoi>",
+            self.eof: "<eof>",
+            self.star: "*",
+        }
         names |= {self.digit(str(digit)): str(digit) for digit in range(10)}
         for token in range(self.size):
             names.setdefault(token, f"v{token}" if self.is_visual(token) else f"t{token}")
@@ -95,7 +106,9 @@ TWO_WAY = Shape(hidden=64, intermediate=128, layers=4, heads=8, kv_heads=4, head
 
 
 def make_weights(shape: Shape, vocabulary: Vocabulary, seed: int) -> dict[str, torch.Tensor]:
-    """Random weights by their HF names, large enough for attention to matter and for logits to differ."""
+    """Random weights by their HF names, large enough for attention to matter and for logits to
+    differ.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def matrix(rows: int, columns: int, scale: float) -> torch.Tensor:
@@ -110,13 +123,21 @@ def make_weights(shape: Shape, vocabulary: Vocabulary, seed: int) -> dict[str, t
     for layer in range(shape.layers):
         prefix = f"model.layers.{layer}."
         for name, rows, columns in (
-            ("self_attn.q_proj", query, hidden), ("self_attn.k_proj", key, hidden), ("self_attn.v_proj", key, hidden),
-            ("self_attn.o_proj", hidden, query), ("mlp.gate_proj", inner, hidden), ("mlp.up_proj", inner, hidden),
+            ("self_attn.q_proj", query, hidden),
+            ("self_attn.k_proj", key, hidden),
+            ("self_attn.v_proj", key, hidden),
+            ("self_attn.o_proj", hidden, query),
+            ("mlp.gate_proj", inner, hidden),
+            ("mlp.up_proj", inner, hidden),
             ("mlp.down_proj", hidden, inner),
         ):
             weights[f"{prefix}{name}.weight"] = matrix(rows, columns, 1.5 * columns**-0.5)
-        for name, size in (("self_attn.q_norm", shape.head_dim), ("self_attn.k_norm", shape.head_dim),
-                           ("input_layernorm", hidden), ("post_attention_layernorm", hidden)):
+        for name, size in (
+            ("self_attn.q_norm", shape.head_dim),
+            ("self_attn.k_norm", shape.head_dim),
+            ("input_layernorm", hidden),
+            ("post_attention_layernorm", hidden),
+        ):
             weights[f"{prefix}{name}.weight"] = norm(size)
     weights["model.norm.weight"] = norm(hidden)
     weights["lm_head.weight"] = matrix(vocabulary.size, hidden, 2 * hidden**-0.5)
@@ -137,7 +158,9 @@ class Checkpoint:
 
 
 def make_config(shape: Shape, vocabulary: Vocabulary) -> dict[str, object]:
-    """The `config.json` of a tiny model. Like the published one, it points to remote code; here there is none."""
+    """The `config.json` of a tiny model. Like the published one, it points to remote code; here
+    there is none.
+    """
     return {
         "architectures": ["Emu3ForCausalLM"],
         "model_type": "Emu3",
@@ -173,7 +196,14 @@ def make_config(shape: Shape, vocabulary: Vocabulary) -> dict[str, object]:
 
 
 def save_tokenizer(
-    words: dict[str, int], path: Path, *, unknown: str, bos: str, eos: str, pad: str, special: list[str]
+    words: dict[str, int],
+    path: Path,
+    *,
+    unknown: str,
+    bos: str,
+    eos: str,
+    pad: str,
+    special: list[str],
 ) -> None:
     """Write a tokenizer that splits at spaces and at special tokens, and knows whole words."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -183,12 +213,20 @@ def save_tokenizer(
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.decoder = decoders.WordPiece(prefix="##")
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token=pad, additional_special_tokens=special
+        tokenizer_object=tokenizer,
+        bos_token=bos,
+        eos_token=eos,
+        pad_token=pad,
+        additional_special_tokens=special,
     ).save_pretrained(path)
 
 
 def make_checkpoint(
-    path: Path, shape: Shape = GQA, vocabulary: Vocabulary | None = None, seed: int = 0, **overrides: object
+    path: Path,
+    shape: Shape = GQA,
+    vocabulary: Vocabulary | None = None,
+    seed: int = 0,
+    **overrides: object,
 ) -> Checkpoint:
     """Write a checkpoint to `path`; `overrides` replace keys of `config.json`, None removes one."""
     vocabulary = vocabulary or Vocabulary()
@@ -198,12 +236,16 @@ def make_checkpoint(
     config = {key: value for key, value in config.items() if value is not None}
     (path / "config.json").write_text(json.dumps(config, indent=1))
     save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
-    save_tokenizer(vocabulary.words(), path, unknown="<pad>", bos="<bos>", eos="<eos>", pad="<pad>", special=[])
+    save_tokenizer(
+        vocabulary.words(), path, unknown="<pad>", bos="<bos>", eos="<eos>", pad="<pad>", special=[]
+    )
     return Checkpoint(path, shape, vocabulary, weights)
 
 
 def make_published(path: Path) -> Checkpoint:
-    """A tiny model with the published vocabulary and token ids, which opens an image after any text."""
+    """A tiny model with the published vocabulary and token ids, which opens an image after any
+    text.
+    """
     size, boi, visual_start, hidden = 282_926, 151_852, 151_854, 32
     shape = Shape(hidden=hidden, intermediate=32, layers=1, heads=2, kv_heads=1, positions=9216)
 
@@ -215,19 +257,45 @@ def make_published(path: Path) -> Checkpoint:
     weights["lm_head.weight"][:, 0] = 0
     weights["lm_head.weight"][boi, 0] = 50
 
-    config = make_config(shape, Published()) | {"architectures": ["Emu3ForCausalLM"], "vocab_size": size}
-    config = {key: value for key, value in config.items() if not key.endswith(("_token_id", "_token_ids"))}
+    config = make_config(shape, Published()) | {
+        "architectures": ["Emu3ForCausalLM"],
+        "vocab_size": size,
+    }
+    config = {
+        key: value for key, value in config.items() if not key.endswith(("_token_id", "_token_ids"))
+    }
     del config["visual_token_offset"], config["visual_vocab_size"]
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text(json.dumps(config))
     save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
 
-    special = {"<|endoftext|>": 151643, "<|extra_100|>": 151746, "<|extra_203|>": 151849, "<|extra_204|>": 151850}
+    special = {
+        "<|endoftext|>": 151643,
+        "<|extra_100|>": 151746,
+        "<|extra_203|>": 151849,
+        "<|extra_204|>": 151850,
+    }
     ids = set(special.values())
     words = special | {f"w{token}": token for token in range(size) if token not in ids}
-    save_tokenizer(words, path, unknown="w100", bos="<|extra_203|>", eos="<|extra_204|>", pad="<|endoftext|>",
-                   special=["<|extra_100|>"])
+    save_tokenizer(
+        words,
+        path,
+        unknown="w100",
+        bos="<|extra_203|>",
+        eos="<|extra_204|>",
+        pad="<|endoftext|>",
+        special=["<|extra_100|>"],
+    )
     return Checkpoint(path, shape, Published(), weights)
 
 
-__all__ = ["GQA", "ODD_HEADS", "TWO_WAY", "Checkpoint", "Shape", "Vocabulary", "make_checkpoint", "make_published"]
+__all__ = [
+    "GQA",
+    "ODD_HEADS",
+    "TWO_WAY",
+    "Checkpoint",
+    "Shape",
+    "Vocabulary",
+    "make_checkpoint",
+    "make_published",
+]

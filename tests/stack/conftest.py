@@ -1,4 +1,6 @@
-"""Fixtures for the tests of the Emu3.5 stack. They need an interpreter that has the patched vLLM (`make stack`)."""
+"""Fixtures for the tests of the Emu3.5 stack. They need an interpreter that has the patched vLLM
+(`make stack`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-# Tests read and steer the engine, so it runs in this process unless a test starts a server or several ranks.
+# Tests read and steer the engine, so it runs in this process unless a test starts a server or
+# several ranks.
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "all")

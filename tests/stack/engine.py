@@ -56,8 +56,13 @@ class Engine:
 
     def __init__(self, checkpoint: Checkpoint, **arguments: Any):
         defaults = {
-            "dtype": "float32", "max_model_len": 512, "max_num_seqs": 32, "block_size": 16, "enforce_eager": True,
-            "disable_log_stats": True, "seed": 0,
+            "dtype": "float32",
+            "max_model_len": 512,
+            "max_num_seqs": 32,
+            "block_size": 16,
+            "enforce_eager": True,
+            "disable_log_stats": True,
+            "seed": 0,
         }
         self.llm = LLM(str(checkpoint.path), **defaults | arguments)
 
@@ -68,7 +73,11 @@ class Engine:
 
     def outputs(self, requests: Sequence[Request], **overrides: Any) -> list[RequestOutput]:
         """Results for all requests, submitted together."""
-        return self.llm.generate([prompt_of(r) for r in requests], [params_of(r, **overrides) for r in requests], use_tqdm=False)
+        return self.llm.generate(
+            [prompt_of(r) for r in requests],
+            [params_of(r, **overrides) for r in requests],
+            use_tqdm=False,
+        )
 
     def generate(self, requests: Sequence[Request], **overrides: Any) -> list[list[int]]:
         """Greedy tokens for all requests, submitted together."""

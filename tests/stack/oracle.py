@@ -1,7 +1,7 @@
 """What an Emu3.5 engine must generate, from the description of the model alone.
 
-A float32 model without caches, recomputed for every token, and guidance and image grammar in plain Python. Nothing
-here is imported from vLLM, and nothing in vLLM is imported from here.
+A float32 model without caches, recomputed for every token, and guidance and image grammar in plain
+Python. Nothing here is imported from vLLM, and nothing in vLLM is imported from here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ class Model:
         self.cos, self.sin = angles.cos().float(), angles.sin().float()
 
     def norm(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * self.weights[f"{name}.weight"]
+        return (
+            x
+            * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
+            * self.weights[f"{name}.weight"]
+        )
 
     def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
         return x @ self.weights[f"{name}.weight"].T
@@ -91,7 +95,9 @@ class Grammar:
     """The tokens of the image being written, from BOI on; empty in text."""
 
     def read_prompt(self, tokens: Sequence[int]) -> Grammar:
-        """The sizes of images in a prompt bind nobody, unless the output goes on writing the last one."""
+        """The sizes of images in a prompt bind nobody, unless the output goes on writing the last
+        one.
+        """
         for token in tokens:
             self.push(token)
         self.keep_size()
@@ -113,7 +119,9 @@ class Grammar:
             self.opened = []
 
     def continues_header(self, token: int) -> bool:
-        """Whether `token` may follow the digits so far. A prompt may have a BOI that opens no image."""
+        """Whether `token` may follow the digits so far. A prompt may have a BOI that opens no
+        image.
+        """
         written = "".join(self.characters(self.opened[1:]))
         if token == self.vocabulary.img:
             return bool(re.fullmatch(r"[1-9][0-9]*\*[1-9][0-9]*", written))
@@ -156,8 +164,12 @@ class Grammar:
             forced = [*v.digits(self.size), v.img]
             return [forced[position - 1]]
         return {
-            1: v.digits("123456789"), 2: v.digits("0123456789"), 3: [v.star],
-            4: v.digits("123456789"), 5: v.digits("0123456789"), 6: [v.img],
+            1: v.digits("123456789"),
+            2: v.digits("0123456789"),
+            3: [v.star],
+            4: v.digits("123456789"),
+            5: v.digits("0123456789"),
+            6: [v.img],
         }[position]
 
 
@@ -189,7 +201,9 @@ class Oracle:
         self.model, self.vocabulary = Model(checkpoint), checkpoint.vocabulary
 
     def written_images(self, request: Request, output: Sequence[int]) -> list[list[int]]:
-        """The tokens of `output` that belong to images, image by image; the first may have begun in the prompt."""
+        """The tokens of `output` that belong to images, image by image; the first may have begun
+        in the prompt.
+        """
         inside = bool(open_image(self.vocabulary, request.prompt))
         images: list[list[int]] = [[]] if inside else []
         for token in output:
@@ -206,18 +220,26 @@ class Oracle:
         opened = open_image(self.vocabulary, request.prompt)
         return prompt if prompt[len(prompt) - len(opened) :] == opened else [*prompt, *opened]
 
-    def unconditional(self, request: Request, prompt: list[int], output: Sequence[int]) -> list[int]:
-        """The unconditional stream: its prompt and every image of the output, without the text between them."""
+    def unconditional(
+        self, request: Request, prompt: list[int], output: Sequence[int]
+    ) -> list[int]:
+        """The unconditional stream: its prompt and every image of the output, without the text
+        between them.
+        """
         written = [token for image in self.written_images(request, output) for token in image]
         return [*self.with_open_image(request, prompt), *written]
 
-    def without_image(self, request: Request, prompt: list[int], output: Sequence[int]) -> list[int]:
+    def without_image(
+        self, request: Request, prompt: list[int], output: Sequence[int]
+    ) -> list[int]:
         """The stream without the reference image: its prompt and the image being written."""
         images = self.written_images(request, output)
         base = self.with_open_image(request, prompt) if len(images) == 1 else prompt
         return [*base, *images[-1]]
 
-    def guided_logits(self, request: Request, output: Sequence[int], *, in_pixels: bool) -> torch.Tensor:
+    def guided_logits(
+        self, request: Request, output: Sequence[int], *, in_pixels: bool
+    ) -> torch.Tensor:
         """Logits of the next token before the grammar's mask, as log-probabilities."""
         logits = self.model.logits([*request.prompt, *output])[-1].clone()
         for token, bias in request.logit_bias.items():
@@ -225,10 +247,14 @@ class Oracle:
         c = logits.log_softmax(-1)
         if not in_pixels or request.uncond is None:
             return c
-        u = self.model.logits(self.unconditional(request, request.uncond, output))[-1].log_softmax(-1)
+        u = self.model.logits(self.unconditional(request, request.uncond, output))[-1].log_softmax(
+            -1
+        )
         if request.uncond_no_image is None:
             return u + request.scale * (c - u)
-        n = self.model.logits(self.without_image(request, request.uncond_no_image, output))[-1].log_softmax(-1)
+        n = self.model.logits(self.without_image(request, request.uncond_no_image, output))[
+            -1
+        ].log_softmax(-1)
         return n + request.image_scale * (u - n) + request.scale * (c - u)
 
     def next_logits(self, request: Request, output: Sequence[int]) -> torch.Tensor:
@@ -252,8 +278,12 @@ class Oracle:
         return output
 
 
-def probabilities(logits: torch.Tensor, temperature: float, top_k: int, top_p: float) -> torch.Tensor:
-    """What one draw follows: temperature, then the `top_k` likeliest, then the fewest of these that reach `top_p`."""
+def probabilities(
+    logits: torch.Tensor, temperature: float, top_k: int, top_p: float
+) -> torch.Tensor:
+    """What one draw follows: temperature, then the `top_k` likeliest, then the fewest of these
+    that reach `top_p`.
+    """
     probs = (logits / temperature).softmax(-1)
     order = probs.argsort(descending=True, stable=True)
     kept = probs[order][:top_k] / probs[order][:top_k].sum()

@@ -31,12 +31,31 @@ class Server:
         # Several processes share this machine, so each waits idly when it has nothing to do.
         defaults = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1", "VLLM_SLEEP_WHEN_IDLE": "1"}
         command = [
-            sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(checkpoint.path), "--port", str(self.port),
-            "--host", "127.0.0.1", "--dtype", "float32", "--max-model-len", "512", "--block-size", "16",
-            "--enforce-eager", *arguments,
+            sys.executable,
+            "-m",
+            "vllm.entrypoints.cli.main",
+            "serve",
+            str(checkpoint.path),
+            "--port",
+            str(self.port),
+            "--host",
+            "127.0.0.1",
+            "--dtype",
+            "float32",
+            "--max-model-len",
+            "512",
+            "--block-size",
+            "16",
+            "--enforce-eager",
+            *arguments,
         ]
         with log.open("wb") as output:
-            self.process = subprocess.Popen(command, env=os.environ | defaults | environment, stdout=output, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command,
+                env=os.environ | defaults | environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
 
     @property
     def url(self) -> str:
@@ -49,7 +68,11 @@ class Server:
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a Prometheus metric over all engines."""
         lines = [line for line in self.get("/metrics").splitlines() if line.startswith(f"{name}{{")]
-        wanted = [line for line in lines if all(f'{key}="{value}"' in line for key, value in labels.items())]
+        wanted = [
+            line
+            for line in lines
+            if all(f'{key}="{value}"' in line for key, value in labels.items())
+        ]
         return sum(float(line.rsplit(" ", 1)[1]) for line in wanted)
 
     def wait(self) -> None:
@@ -69,7 +92,12 @@ class Server:
         self.wait()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.process.terminate()
         try:
             self.process.wait(30)

@@ -1,4 +1,6 @@
-"""Greedy engine output equals the oracle's, token for token, whatever shares the batch and however it is scheduled."""
+"""Greedy engine output equals the oracle's, token for token, whatever shares the batch and however
+it is scheduled.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,22 @@ ENGINES = {
     "defaults": {},
     "chunks-of-16-tokens": {"max_num_batched_tokens": 16, "max_num_seqs": 7},
     "three-rows": {"max_num_seqs": 3, "max_num_batched_tokens": 64},
-    "no-prefix-cache": {"enable_prefix_caching": False, "enable_chunked_prefill": False, "max_num_batched_tokens": 2048},
+    "no-prefix-cache": {
+        "enable_prefix_caching": False,
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": 2048,
+    },
     "few-blocks": {"num_gpu_blocks_override": 60, "disable_log_stats": False},
     "few-blocks-and-chunks": {
-        "num_gpu_blocks_override": 60, "max_num_batched_tokens": 24, "max_num_seqs": 9, "disable_log_stats": False,
+        "num_gpu_blocks_override": 60,
+        "max_num_batched_tokens": 24,
+        "max_num_seqs": 9,
+        "disable_log_stats": False,
     },
     "few-blocks-by-priority": {
-        "num_gpu_blocks_override": 60, "scheduling_policy": "priority", "disable_log_stats": False,
+        "num_gpu_blocks_override": 60,
+        "scheduling_policy": "priority",
+        "disable_log_stats": False,
     },
 }
 
@@ -51,7 +62,11 @@ def count_preemptions(monkeypatch):
 
 def assert_idle(engine):
     """Nothing is left behind: no blocks, no requests, no rows in the worker."""
-    engine.llm.generate({"prompt_token_ids": [1, 30]}, SamplingParams(max_tokens=1, detokenize=False), use_tqdm=False)
+    engine.llm.generate(
+        {"prompt_token_ids": [1, 30]},
+        SamplingParams(max_tokens=1, detokenize=False),
+        use_tqdm=False,
+    )
     scheduler = engine.core.scheduler
     assert engine.free_blocks() == engine.total_blocks()
     assert not scheduler.requests
@@ -82,22 +97,31 @@ def test_arrivals_and_aborts_at_any_time(engine, workload):
     names = list(workload.requests) * 2
     rng.shuffle(names)
     pending = [(f"{number}-{name}", name) for number, name in enumerate(names)]
-    doomed = {request_id: rng.randrange(1, 25) for request_id, _ in rng.sample(pending, len(pending) // 3)}
+    doomed = {
+        request_id: rng.randrange(1, 25) for request_id, _ in rng.sample(pending, len(pending) // 3)
+    }
     running, found, age = {}, {}, {}
     for step in itertools.count():
         for _ in range(rng.randrange(3)):
             if pending:
                 request_id, name = pending.pop()
                 request = workload.requests[name]
-                priority = rng.randrange(3) if engine.core.scheduler.policy.value == "priority" else 0
-                llm_engine.add_request(request_id, prompt_of(request), params_of(request), priority=priority)
+                priority = (
+                    rng.randrange(3) if engine.core.scheduler.policy.value == "priority" else 0
+                )
+                llm_engine.add_request(
+                    request_id, prompt_of(request), params_of(request), priority=priority
+                )
                 running[request_id], age[request_id] = name, step
         for request_id in [r for r in running if step - age[r] >= doomed.get(r, 10**9)]:
             llm_engine.abort_request([request_id])
             del running[request_id]
         for output in llm_engine.step():
             if output.finished and output.request_id in running:
-                found[output.request_id] = (running.pop(output.request_id), list(output.outputs[0].token_ids))
+                found[output.request_id] = (
+                    running.pop(output.request_id),
+                    list(output.outputs[0].token_ids),
+                )
         if not pending and not running:
             break
         assert step < 20_000, f"starving: {running}"
@@ -108,7 +132,9 @@ def test_arrivals_and_aborts_at_any_time(engine, workload):
 
 
 def test_one_request_is_one_result(start_engine, checkpoint, oracle):
-    """The result has the conditional prompt, one output, the digits and EOI, and says why it ended."""
+    """The result has the conditional prompt, one output, the digits and EOI, and says why it
+    ended.
+    """
     v = oracle.vocabulary
     request = text_to_image(v, 2, "3*4")
     results = start_engine(checkpoint).outputs([request])
@@ -123,14 +149,20 @@ def test_one_request_is_one_result(start_engine, checkpoint, oracle):
 
 
 def test_prefix_cache_serves_the_hidden_stream_too(start_engine, checkpoint, oracle):
-    """A repeated prompt is found in the cache, for the user's statistics only as far as it is the user's."""
+    """A repeated prompt is found in the cache, for the user's statistics only as far as it is the
+    user's.
+    """
     v = oracle.vocabulary
     request = text_to_image(v, 2, "3*4", prompt=v.text(100, seed=40), uncond=v.text(80, seed=41))
     engine = start_engine(checkpoint)
 
     first, second = (engine.outputs([request])[0] for _ in range(2))
 
-    assert list(first.outputs[0].token_ids) == list(second.outputs[0].token_ids) == oracle.generate(request)
+    assert (
+        list(first.outputs[0].token_ids)
+        == list(second.outputs[0].token_ids)
+        == oracle.generate(request)
+    )
     assert first.num_cached_tokens == 0
     assert 0 < second.num_cached_tokens < len(request.prompt)
 
@@ -162,15 +194,30 @@ class TestSampling:
         """The same seed gives the same image alone and in a crowd; another seed another one."""
         request = text_to_image(oracle.vocabulary, 4, "4*4")
         alone = list(self.sample(engine, request, seed=5).outputs[0].token_ids)
-        others = [workload.requests[name] for name in ("interleaved", "image-5*5", "text", "three-streams")]
-        params = [params_of(other) for other in others] + [params_of(request, temperature=1.0, seed=5)]
-        crowd = engine.llm.generate([prompt_of(r) for r in (*others, request)], params, use_tqdm=False)
+        others = [
+            workload.requests[name]
+            for name in ("interleaved", "image-5*5", "text", "three-streams")
+        ]
+        params = [params_of(other) for other in others] + [
+            params_of(request, temperature=1.0, seed=5)
+        ]
+        crowd = engine.llm.generate(
+            [prompt_of(r) for r in (*others, request)], params, use_tqdm=False
+        )
         assert list(crowd[-1].outputs[0].token_ids) == alone
         assert list(self.sample(engine, request, seed=6).outputs[0].token_ids) != alone
 
     def test_logprobs_are_the_conditional_models_own(self, engine, oracle):
-        """Raw log-probabilities of the conditional stream, the default of vLLM, for each generated token."""
-        request = text_to_image(oracle.vocabulary, 2, "2*3", logit_bias={}, prompt=[*oracle.vocabulary.text(9), oracle.vocabulary.boi])
+        """Raw log-probabilities of the conditional stream, the default of vLLM, for each generated
+        token.
+        """
+        request = text_to_image(
+            oracle.vocabulary,
+            2,
+            "2*3",
+            logit_bias={},
+            prompt=[*oracle.vocabulary.text(9), oracle.vocabulary.boi],
+        )
         result = engine.outputs([request], logprobs=2)[0].outputs[0]
         tokens = list(result.token_ids)
         logits = oracle.model.logits([*request.prompt, *tokens])[len(request.prompt) - 1 : -1]
@@ -193,8 +240,17 @@ class TestSampling:
         assert tokens[-1] == v.eol
 
     def test_context_ends_within_an_image_that_is_free_in_size(self, engine, oracle):
-        """An image whose size the model chose may outgrow the context; the request ends there, with LENGTH."""
-        request = interleaved(oracle.vocabulary, 5, None, boi=40.0, prompt=oracle.vocabulary.text(440, seed=5), max_tokens=72)
+        """An image whose size the model chose may outgrow the context; the request ends there,
+        with LENGTH.
+        """
+        request = interleaved(
+            oracle.vocabulary,
+            5,
+            None,
+            boi=40.0,
+            prompt=oracle.vocabulary.text(440, seed=5),
+            max_tokens=72,
+        )
         output = engine.outputs([request])[0].outputs[0]
         assert list(output.token_ids) == oracle.generate(request)
         assert output.finish_reason == "length"
@@ -202,7 +258,15 @@ class TestSampling:
     def test_context_of_the_hidden_stream_ends_first(self, engine, oracle):
         """The unconditional prompt is the longer one here, so its context is full first."""
         v = oracle.vocabulary
-        request = interleaved(v, 5, None, boi=40.0, prompt=v.text(9, seed=5), uncond=v.text(480, seed=6), max_tokens=90)
+        request = interleaved(
+            v,
+            5,
+            None,
+            boi=40.0,
+            prompt=v.text(9, seed=5),
+            uncond=v.text(480, seed=6),
+            max_tokens=90,
+        )
         output = engine.outputs([request])[0].outputs[0]
         tokens = list(output.token_ids)
         assert tokens == oracle.generate(request)[: len(tokens)]
@@ -220,9 +284,13 @@ def test_priority_is_honoured(start_engine, checkpoint, oracle):
     v = oracle.vocabulary
     engine = start_engine(checkpoint, scheduling_policy="priority", max_num_seqs=2)
     llm_engine = engine.llm.llm_engine
-    requests = {name: text_to_image(v, seed, "2*2") for seed, name in enumerate(("late", "soon", "now"))}
+    requests = {
+        name: text_to_image(v, seed, "2*2") for seed, name in enumerate(("late", "soon", "now"))
+    }
     for name, priority in (("late", 5), ("soon", 3), ("now", 1)):
-        llm_engine.add_request(name, prompt_of(requests[name]), params_of(requests[name]), priority=priority)
+        llm_engine.add_request(
+            name, prompt_of(requests[name]), params_of(requests[name]), priority=priority
+        )
     order = []
     while llm_engine.has_unfinished_requests():
         order += [output.request_id for output in llm_engine.step() if output.finished]
@@ -230,42 +298,67 @@ def test_priority_is_honoured(start_engine, checkpoint, oracle):
 
 
 def test_the_contract_of_existing_callers(start_engine, checkpoint, workload):
-    """The arguments that callers of the public patches pass, word for word, give the same tokens as none of them."""
+    """The arguments that callers of the public patches pass, word for word, give the same tokens
+    as none of them.
+    """
     v = checkpoint.vocabulary
     engine = start_engine(
         checkpoint,
         scheduler_cls="vllm.v1.core.sched.batch_scheduler.Scheduler",
         additional_config={
-            "boi_token_id": v.boi, "soi_token_id": v.img, "eol_token_id": v.eol, "eoi_token_id": v.eoi,
+            "boi_token_id": v.boi,
+            "soi_token_id": v.img,
+            "eol_token_id": v.eol,
+            "eoi_token_id": v.eoi,
             "resolution_map": {v.digit(character): character for character in "0123456789*"},
         },
-        enable_chunked_prefill=False, enable_prefix_caching=False, max_num_seqs=2, max_num_batched_tokens=512,
+        enable_chunked_prefill=False,
+        enable_prefix_caching=False,
+        max_num_seqs=2,
+        max_num_batched_tokens=512,
     )
     found = {}
     for name in ("image-4*4", "image-3*7", "image-10*3"):
         request = workload.requests[name]
         height, width = map(int, request.size.split("*"))
         params = SamplingParams(
-            temperature=0.0, max_tokens=request.max_tokens, stop_token_ids=[v.eoi], logit_bias=request.logit_bias,
-            detokenize=False, top_k=131072,
+            temperature=0.0,
+            max_tokens=request.max_tokens,
+            stop_token_ids=[v.eoi],
+            logit_bias=request.logit_bias,
+            detokenize=False,
+            top_k=131072,
             extra_args={
-                "guidance_scale": request.scale, "text_top_k": 1024, "text_top_p": 0.9, "text_temperature": 0.0,
-                "visual_top_k": 5120, "visual_top_p": 1.0, "visual_temperature": 0.0,
-                "width": width * 16, "height": height * 16, "area": width * height * 256,
+                "guidance_scale": request.scale,
+                "text_top_k": 1024,
+                "text_top_p": 0.9,
+                "text_temperature": 0.0,
+                "visual_top_k": 5120,
+                "visual_top_p": 1.0,
+                "visual_temperature": 0.0,
+                "width": width * 16,
+                "height": height * 16,
+                "area": width * height * 256,
             },
         )
         results = engine.llm.generate(
-            {"prompt_token_ids": request.prompt, "uncond_prompt_token_ids": request.uncond}, params, use_tqdm=False
+            {"prompt_token_ids": request.prompt, "uncond_prompt_token_ids": request.uncond},
+            params,
+            use_tqdm=False,
         )
         found[name] = list(results[0].outputs[0].token_ids)
     assert workload.differences(found) == {}
 
 
 def test_requests_larger_than_the_batch_wait_for_one_another(start_engine, checkpoint, oracle):
-    """An odd number of rows, an odd number of guided requests, and room for one at a time: all of them end."""
+    """An odd number of rows, an odd number of guided requests, and room for one at a time: all of
+    them end.
+    """
     v = oracle.vocabulary
     engine = start_engine(checkpoint, max_num_seqs=3)
-    requests = [editing(v, seed) for seed in range(3)] + [text_to_image(v, seed, "2*2") for seed in range(3)]
+    requests = [editing(v, seed) for seed in range(3)] + [
+        text_to_image(v, seed, "2*2") for seed in range(3)
+    ]
     assert engine.generate(requests) == [oracle.generate(request) for request in requests]
 
 
@@ -275,12 +368,20 @@ def test_text_prompts(start_engine, checkpoint, oracle):
     engine = start_engine(checkpoint)
     request = text_to_image(v, 3, "3*4")
     tokenizer = engine.llm.get_tokenizer()
-    text, uncond_text = (" ".join(tokenizer.convert_ids_to_tokens(ids)) for ids in (request.prompt, request.uncond))
+    text, uncond_text = (
+        " ".join(tokenizer.convert_ids_to_tokens(ids)) for ids in (request.prompt, request.uncond)
+    )
     prompts = [
         {"prompt": text, "uncond_prompt": uncond_text},
         {"prompt": text, "uncond_prompt_token_ids": request.uncond},
         {"prompt_token_ids": request.prompt, "uncond_prompt": uncond_text},
-        {"prompt_token_ids": request.prompt, "uncond_prompt": "t24", "uncond_prompt_token_ids": request.uncond},
+        {
+            "prompt_token_ids": request.prompt,
+            "uncond_prompt": "t24",
+            "uncond_prompt_token_ids": request.uncond,
+        },
     ]
     results = engine.llm.generate(prompts, params_of(request), use_tqdm=False)
-    assert [list(result.outputs[0].token_ids) for result in results] == [oracle.generate(request)] * 4
+    assert [list(result.outputs[0].token_ids) for result in results] == [
+        oracle.generate(request)
+    ] * 4

@@ -1,4 +1,6 @@
-"""The sampler and the processor that tells it which row is what, on the worker's own batch and logits from a generator."""
+"""The sampler and the processor that tells it which row is what, on the worker's own batch and
+logits from a generator.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ CPU = torch.device("cpu")
 MAX_ROWS = 16
 
 # Visual tokens at the end of the vocabulary, as published, and with text after them.
-VOCABULARIES = [Vocabulary(visual_size=50, text_size=20), Vocabulary(visual_size=50, text_size=20, tail_size=7)]
+VOCABULARIES = [
+    Vocabulary(visual_size=50, text_size=20),
+    Vocabulary(visual_size=50, text_size=20, tail_size=7),
+]
 V = VOCABULARIES[0]
 
 
@@ -34,36 +39,67 @@ class Batch:
     def __init__(self, vocabulary: Vocabulary = V, logprobs_mode: str = "processed_logprobs"):
         v = self.vocabulary = vocabulary
         hf_config = SimpleNamespace(
-            boi_token_id=v.boi, img_token_id=v.img, eol_token_id=v.eol, eoi_token_id=v.eoi,
-            visual_token_offset=v.visual_start, visual_vocab_size=v.visual_size,
+            boi_token_id=v.boi,
+            img_token_id=v.img,
+            eol_token_id=v.eol,
+            eoi_token_id=v.eoi,
+            visual_token_offset=v.visual_start,
+            visual_vocab_size=v.visual_size,
             size_token_ids={character: v.digit(character) for character in "0123456789*"},
         )
         config: Any = SimpleNamespace(
             model_config=SimpleNamespace(hf_config=hf_config, get_vocab_size=lambda: v.size),
-            scheduler_config=SimpleNamespace(max_num_seqs=MAX_ROWS), additional_config={},
+            scheduler_config=SimpleNamespace(max_num_seqs=MAX_ROWS),
+            additional_config={},
         )
         self.guidance = GuidanceRows(config, CPU, False)
         self.input_batch = InputBatch(
-            max_num_reqs=MAX_ROWS, max_model_len=200, max_num_batched_tokens=200, device=CPU, pin_memory=False,
-            vocab_size=v.size, block_sizes=[16],
+            max_num_reqs=MAX_ROWS,
+            max_model_len=200,
+            max_num_batched_tokens=200,
+            device=CPU,
+            pin_memory=False,
+            vocab_size=v.size,
+            block_sizes=[16],
             logitsprocs=LogitsProcessors([MinPLogitsProcessor(config, CPU, False), self.guidance]),
         )
         self.sampler = GuidedSampler(logprobs_mode=logprobs_mode)
 
-    def add(self, name: str, prompt: list[int], params: SamplingParams, output: list[int] | None = None) -> None:
+    def add(
+        self, name: str, prompt: list[int], params: SamplingParams, output: list[int] | None = None
+    ) -> None:
         generator = None
         if params.seed is not None:
             generator = torch.Generator()
             generator.manual_seed(params.seed)
-        self.input_batch.add_request(CachedRequestState(
-            req_id=name, prompt_token_ids=prompt, mm_features=[], sampling_params=params, pooling_params=None,
-            generator=generator, block_ids=([0],), num_computed_tokens=0, output_token_ids=[] if output is None else output,
-        ))
+        self.input_batch.add_request(
+            CachedRequestState(
+                req_id=name,
+                prompt_token_ids=prompt,
+                mm_features=[],
+                sampling_params=params,
+                pooling_params=None,
+                generator=generator,
+                block_ids=([0],),
+                num_computed_tokens=0,
+                output_token_ids=[] if output is None else output,
+            )
+        )
 
-    def add_guided(self, name: str, prompt: list[int], num_streams: int, seed: int | None = None, logprobs: int | None = None,
-                   temperature: float = 1.0, **extra_args: Any) -> None:
+    def add_guided(
+        self,
+        name: str,
+        prompt: list[int],
+        num_streams: int,
+        seed: int | None = None,
+        logprobs: int | None = None,
+        temperature: float = 1.0,
+        **extra_args: Any,
+    ) -> None:
         """A request with image parameters, and the rows of its streams."""
-        params = SamplingParams(seed=seed, logprobs=logprobs, temperature=temperature, extra_args=extra_args)
+        params = SamplingParams(
+            seed=seed, logprobs=logprobs, temperature=temperature, extra_args=extra_args
+        )
         self.add(name, prompt, tag_guided_params(params, name, num_streams))
         for stream in range(num_streams):
             self.add(f"{name}-{stream}", [1], make_stream_params(params, name, stream))
@@ -74,7 +110,11 @@ class Batch:
     def step(self, logits: torch.Tensor, *, append: bool = True) -> torch.Tensor:
         """One token for every row."""
         self.input_batch.refresh_metadata()
-        tokens = self.sampler(logits.clone(), self.input_batch.sampling_metadata).sampled_token_ids[:, 0].tolist()
+        tokens = (
+            self.sampler(logits.clone(), self.input_batch.sampling_metadata)
+            .sampled_token_ids[:, 0]
+            .tolist()
+        )
         if append:
             for output, token in zip(self.input_batch.req_output_token_ids, tokens, strict=False):
                 assert output is not None
@@ -95,7 +135,9 @@ class Batch:
         return logprobs.exp()
 
 
-def make_logits(rows: int, seed: int = 0, vocabulary: Vocabulary = V, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def make_logits(
+    rows: int, seed: int = 0, vocabulary: Vocabulary = V, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (3 * torch.randn(rows, vocabulary.size, generator=generator)).to(dtype)
 
@@ -105,9 +147,14 @@ def open_image(vocabulary: Vocabulary = V, height: int = 3, width: int = 4) -> l
     return [vocabulary.bos, *vocabulary.header(height, width)]
 
 
-def guided_logits(logits: torch.Tensor, rows: list[int], scale: float, image_scale: float) -> torch.Tensor:
+def guided_logits(
+    logits: torch.Tensor, rows: list[int], scale: float, image_scale: float
+) -> torch.Tensor:
     """The definition: guidance on the log-probabilities of all tokens, in double precision."""
-    c, u, n = (logits[row].double().log_softmax(-1) for row in (rows if len(rows) == 3 else [*rows, rows[1]]))
+    c, u, n = (
+        logits[row].double().log_softmax(-1)
+        for row in (rows if len(rows) == 3 else [*rows, rows[1]])
+    )
     return n + image_scale * (u - n) + scale * (c - u)
 
 
@@ -127,16 +174,30 @@ def text(vocabulary: Vocabulary = V) -> list[int]:
 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=["published-order", "text-after-visual"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("scales", "streams"), [((0.5,), 1), ((5.0,), 1), ((3.0, 1.5), 2), ((1.0, 0.7), 2)])
-def test_logits_of_the_slice_give_what_log_probabilities_give(vocabulary, dtype, scales, streams) -> None:
+@pytest.mark.parametrize(
+    ("scales", "streams"), [((0.5,), 1), ((5.0,), 1), ((3.0, 1.5), 2), ((1.0, 0.7), 2)]
+)
+def test_logits_of_the_slice_give_what_log_probabilities_give(
+    vocabulary, dtype, scales, streams
+) -> None:
     """A constant per row makes no difference to a softmax."""
     batch = Batch(vocabulary)
     names = ("guidance_scale", "image_cfg_scale")[: len(scales)]
-    batch.add_guided("a", open_image(vocabulary), streams, visual_top_k=0, **dict(zip(names, scales, strict=True)))
+    batch.add_guided(
+        "a",
+        open_image(vocabulary),
+        streams,
+        visual_top_k=0,
+        **dict(zip(names, scales, strict=True)),
+    )
     logits = make_logits(1 + streams, vocabulary=vocabulary, dtype=dtype)
-    expected = guided_logits(logits, list(range(1 + streams)), scales[0], scales[1] if streams == 2 else 1.0)
+    expected = guided_logits(
+        logits, list(range(1 + streams)), scales[0], scales[1] if streams == 2 else 1.0
+    )
     found = batch.probabilities(logits.float())[0].double()
-    torch.testing.assert_close(found, masked(expected, visual(vocabulary)).softmax(-1), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(
+        found, masked(expected, visual(vocabulary)).softmax(-1), rtol=1e-4, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("scale", [0.3, 0.9, 1.0, 1.5, 5.0])
@@ -156,13 +217,22 @@ def test_forbidden_tokens_stay_forbidden(scale: float, streams: int) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(
-    vocabulary=st.sampled_from(VOCABULARIES), seed=st.integers(0, 999),
+    vocabulary=st.sampled_from(VOCABULARIES),
+    seed=st.integers(0, 999),
     limits=st.lists(
-        st.tuples(st.sampled_from((0.5, 1.0, 1.7)), st.integers(0, 60), st.sampled_from((0.05, 0.5, 0.9, 1.0)), st.booleans()),
-        min_size=1, max_size=6,
+        st.tuples(
+            st.sampled_from((0.5, 1.0, 1.7)),
+            st.integers(0, 60),
+            st.sampled_from((0.05, 0.5, 0.9, 1.0)),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=6,
     ),
 )
-def test_limits_of_every_row_are_its_own(vocabulary: Vocabulary, seed: int, limits: list[Any]) -> None:
+def test_limits_of_every_row_are_its_own(
+    vocabulary: Vocabulary, seed: int, limits: list[Any]
+) -> None:
     """Temperature, top-k and top-p of rows that share a batch, against one row at a time."""
     batch = Batch(vocabulary)
     logits = make_logits(len(limits), seed, vocabulary)
@@ -170,14 +240,22 @@ def test_limits_of_every_row_are_its_own(vocabulary: Vocabulary, seed: int, limi
     for i, (temperature, top_k, top_p, in_image) in enumerate(limits):
         region = "visual" if in_image else "text"
         prompt = open_image(vocabulary) if in_image else [vocabulary.bos]
-        arguments = {f"{region}_temperature": temperature, f"{region}_top_k": top_k, f"{region}_top_p": top_p}
+        arguments = {
+            f"{region}_temperature": temperature,
+            f"{region}_top_k": top_k,
+            f"{region}_top_p": top_p,
+        }
         batch.add_guided(f"r{i}", prompt, 0, **arguments)
         allowed = masked(logits[i].double(), visual(vocabulary) if in_image else text(vocabulary))
         expected.append(probabilities(allowed, temperature, top_k or vocabulary.size, top_p))
-    torch.testing.assert_close(batch.probabilities(logits).double(), torch.stack(expected), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(
+        batch.probabilities(logits).double(), torch.stack(expected), rtol=1e-4, atol=1e-7
+    )
 
 
-@pytest.mark.parametrize("others", [(), (7,), (0,)], ids=["alone", "another-top-k", "without-top-k"])
+@pytest.mark.parametrize(
+    "others", [(), (7,), (0,)], ids=["alone", "another-top-k", "without-top-k"]
+)
 def test_tokens_that_tie_are_kept(others: tuple[int, ...]) -> None:
     """Of equal logits at the limit of top-k, none is left out at random."""
     batch = Batch()
@@ -188,7 +266,9 @@ def test_tokens_that_tie_are_kept(others: tuple[int, ...]) -> None:
     logits[0] = -1.0
     logits[0, [start + 4, start + 40]] = torch.tensor([5.0, 4.0])
     logits[0, [start + 9, start + 10, start + 49]] = 3.0
-    assert batch.probabilities(logits)[0].nonzero().flatten().tolist() == [start + i for i in (4, 9, 10, 40, 49)]
+    assert batch.probabilities(logits)[0].nonzero().flatten().tolist() == [
+        start + i for i in (4, 9, 10, 40, 49)
+    ]
 
 
 def chi_square_p_value(counts: torch.Tensor, probs: torch.Tensor) -> float:
@@ -208,8 +288,16 @@ def test_draws_follow_the_probabilities(seeded: bool) -> None:
     """Chi-square over many draws, guided with limits in the image and with limits in text."""
     torch.manual_seed(0)
     batch = Batch()
-    limits = {"visual_top_k": 20, "visual_top_p": 0.95, "visual_temperature": 1.5, "text_temperature": 2.0, "text_top_k": 0}
-    batch.add_guided("image", open_image(), 1, guidance_scale=1.5, seed=1 if seeded else None, **limits)
+    limits = {
+        "visual_top_k": 20,
+        "visual_top_p": 0.95,
+        "visual_temperature": 1.5,
+        "text_temperature": 2.0,
+        "text_top_k": 0,
+    }
+    batch.add_guided(
+        "image", open_image(), 1, guidance_scale=1.5, seed=1 if seeded else None, **limits
+    )
     batch.add_guided("text", [V.bos], 0, seed=2 if seeded else None, **limits)
     logits = make_logits(3)
     guided = guided_logits(logits, [0, 1], 1.5, 1.0)
@@ -229,12 +317,21 @@ def crowd(batch: Batch, skip: str = "") -> None:
     """Rows of every kind."""
     v = batch.vocabulary
     makers: dict[str, Callable[[str], None]] = {
-        "guided": lambda name: batch.add_guided(name, open_image(v), 1, guidance_scale=3.0, temperature=0.0),
+        "guided": lambda name: batch.add_guided(
+            name, open_image(v), 1, guidance_scale=3.0, temperature=0.0
+        ),
         "double": lambda name: batch.add_guided(
-            name, open_image(v), 2, guidance_scale=3.0, image_cfg_scale=1.5, temperature=0.0),
-        "unguided": lambda name: batch.add_guided(name, open_image(v), 0, temperature=0.0, guidance_scale=1.0),
-        "text": lambda name: batch.add_guided(name, [v.bos], 0, temperature=0.0, guidance_scale=1.0),
-        "size": lambda name: batch.add_guided(name, [v.bos, v.boi], 0, temperature=0.0, guidance_scale=1.0),
+            name, open_image(v), 2, guidance_scale=3.0, image_cfg_scale=1.5, temperature=0.0
+        ),
+        "unguided": lambda name: batch.add_guided(
+            name, open_image(v), 0, temperature=0.0, guidance_scale=1.0
+        ),
+        "text": lambda name: batch.add_guided(
+            name, [v.bos], 0, temperature=0.0, guidance_scale=1.0
+        ),
+        "size": lambda name: batch.add_guided(
+            name, [v.bos, v.boi], 0, temperature=0.0, guidance_scale=1.0
+        ),
         "plain": lambda name: batch.add(name, [v.bos], SamplingParams(temperature=0.0)),
         "plain-image": lambda name: batch.add(name, open_image(v), SamplingParams(temperature=0.0)),
     }
@@ -244,7 +341,9 @@ def crowd(batch: Batch, skip: str = "") -> None:
 
 
 def test_order_of_rows_does_not_matter() -> None:
-    """Swapped, removed and condensed rows keep their tokens, and streams keep finding their request."""
+    """Swapped, removed and condensed rows keep their tokens, and streams keep finding their
+    request.
+    """
     batch, shuffled = Batch(), Batch()
     for each in (batch, shuffled):
         crowd(each)
@@ -271,8 +370,10 @@ def test_order_of_rows_does_not_matter() -> None:
 def test_other_rows_are_the_stock_samplers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain rows get the tokens that they get without any image in the batch, from the same draws."""
     settings_of_rows = [
-        SamplingParams(temperature=0.9, top_k=5, top_p=0.8, seed=11), SamplingParams(temperature=0.0),
-        SamplingParams(temperature=1.3, min_p=0.1, seed=12), SamplingParams(temperature=1.0, seed=13),
+        SamplingParams(temperature=0.9, top_k=5, top_p=0.8, seed=11),
+        SamplingParams(temperature=0.0),
+        SamplingParams(temperature=1.3, min_p=0.1, seed=12),
+        SamplingParams(temperature=1.0, seed=13),
     ]
     mixed, alone = Batch(), Batch()
     crowd(mixed, skip="plain")
@@ -293,7 +394,10 @@ def test_other_rows_are_the_stock_samplers(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_seeds_do_not_see_the_batch() -> None:
-    """A seeded image is the same alone, in a crowd, and with other limits in the crowd, token for token."""
+    """A seeded image is the same alone, in a crowd, and with other limits in the crowd, token for
+    token.
+    """
+
     def draw(fill: Callable[[Batch], None]) -> list[int]:
         batch = Batch()
         fill(batch)
@@ -308,7 +412,9 @@ def test_seeds_do_not_see_the_batch() -> None:
 
     def with_seeds(batch: Batch) -> None:
         crowd(batch)
-        batch.add_guided("other", open_image(), 0, seed=6, guidance_scale=1.0, visual_top_k=40, visual_top_p=0.7)
+        batch.add_guided(
+            "other", open_image(), 0, seed=6, guidance_scale=1.0, visual_top_k=40, visual_top_p=0.7
+        )
 
     alone = draw(lambda _: None)
     assert alone == draw(crowd) == draw(with_seeds)
@@ -319,7 +425,10 @@ def test_seeded_rows_draw_once_a_step() -> None:
     """Whatever the row writes, and if its token is forced: the worker rewinds by one draw."""
     states = []
     for name, prompt in {
-        "pixel": open_image(), "forced": [*open_image(width=1), V.visual_start], "text": [V.bos], "size": [V.bos, V.boi]
+        "pixel": open_image(),
+        "forced": [*open_image(width=1), V.visual_start],
+        "text": [V.bos],
+        "size": [V.bos, V.boi],
     }.items():
         batch = Batch()
         crowd(batch)
@@ -335,13 +444,23 @@ def test_seeded_rows_draw_once_a_step() -> None:
 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=["published-order", "text-after-visual"])
 def test_images_are_well_formed(vocabulary: Vocabulary) -> None:
-    """From text through size and pixels back to text, in rows that are out of step with one another."""
+    """From text through size and pixels back to text, in rows that are out of step with one
+    another.
+    """
     v = vocabulary
     batch = Batch(v)
     sizes = {"a": (1, 1), "b": (3, 2), "c": (2, 5)}
     for i, (name, (height, width)) in enumerate(sizes.items()):
-        batch.add_guided(name, [v.bos], i, guidance_scale=3.0, image_cfg_scale=2.0,
-                         height=16 * height, width=16 * width, area=256 * height * width)
+        batch.add_guided(
+            name,
+            [v.bos],
+            i,
+            guidance_scale=3.0,
+            image_cfg_scale=2.0,
+            height=16 * height,
+            width=16 * width,
+            area=256 * height * width,
+        )
     batch.add("plain", [v.bos], SamplingParams())
     for seed in range(40):
         logits = make_logits(len(batch.input_batch.req_ids), seed, v)
@@ -387,7 +506,9 @@ def test_batches_without_images_take_the_stock_path(monkeypatch: pytest.MonkeyPa
 
 
 def test_rows_without_their_streams_are_not_guided() -> None:
-    """A request in chunks whose streams are not in the batch is sampled somehow, as its sample is discarded."""
+    """A request in chunks whose streams are not in the batch is sampled somehow, as its sample is
+    discarded.
+    """
     batch = Batch()
     params = SamplingParams(extra_args={"guidance_scale": 3.0})
     batch.add("a", open_image(), tag_guided_params(params, "a", 1))
@@ -402,7 +523,9 @@ def test_raw_logprobs_are_those_of_the_conditional_row() -> None:
     output = batch.sampler(logits.clone(), batch.input_batch._make_sampling_metadata())
     token = output.sampled_token_ids[0, 0]
     assert output.logprobs_tensors is not None
-    assert output.logprobs_tensors.logprobs[0, 0].item() == pytest.approx(logits[0].log_softmax(-1)[token].item(), abs=1e-5)
+    assert output.logprobs_tensors.logprobs[0, 0].item() == pytest.approx(
+        logits[0].log_softmax(-1)[token].item(), abs=1e-5
+    )
 
 
 def test_processed_logprobs_of_forced_tokens_are_zero() -> None:

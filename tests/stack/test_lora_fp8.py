@@ -15,13 +15,20 @@ from workload import editing, interleaved, text_to_image
 
 RANK = 4
 MODULES = (
-    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
 )
 
 
 def make_adapter(checkpoint, path, seed):
-    """Write an adapter for all linear layers; returns the checkpoint with it merged into the weights."""
+    """Write an adapter for all linear layers; returns the checkpoint with it merged into the
+    weights.
+    """
     generator = torch.Generator().manual_seed(seed)
     path.mkdir()
     tensors, merged = {}, dict(checkpoint.weights)
@@ -36,7 +43,11 @@ def make_adapter(checkpoint, path, seed):
             merged[f"{name}.weight"] = merged[f"{name}.weight"] + b @ a
     save_file(tensors, path / "adapter_model.safetensors")
     config = {
-        "peft_type": "LORA", "r": RANK, "lora_alpha": RANK, "bias": "none", "task_type": "CAUSAL_LM",
+        "peft_type": "LORA",
+        "r": RANK,
+        "lora_alpha": RANK,
+        "bias": "none",
+        "task_type": "CAUSAL_LM",
         "target_modules": sorted({module.split(".")[1] for module in MODULES}),
     }
     (path / "adapter_config.json").write_text(json.dumps(config))
@@ -46,8 +57,9 @@ def make_adapter(checkpoint, path, seed):
 def test_adapters_in_one_batch(start_engine, checkpoint, tmp_path):
     """Requests with two adapters, guided and not, each as by a model with merged weights.
 
-    Requests without an adapter have a batch of their own: vLLM 0.11.0 computes them wrong on CPU next to ones with an
-    adapter, whatever the model, because its CPU kernels take the index -1 of "no adapter" for the last one.
+    Requests without an adapter have a batch of their own: vLLM 0.11.0 computes them wrong on CPU
+    next to ones with an adapter, whatever the model, because its CPU kernels take the index -1 of
+    "no adapter" for the last one.
     """
     oracles, adapters = [Oracle(checkpoint)], [None]
     for number in (1, 2):
@@ -55,7 +67,9 @@ def test_adapters_in_one_batch(start_engine, checkpoint, tmp_path):
         adapters.append(LoRARequest(f"adapter-{number}", number, str(tmp_path / str(number))))
     v = checkpoint.vocabulary
     requests = [
-        text_to_image(v, 4, "3*4"), interleaved(v, 8, "2*3", boi=4.0, max_tokens=60), editing(v, 9),
+        text_to_image(v, 4, "3*4"),
+        interleaved(v, 8, "2*3", boi=4.0, max_tokens=60),
+        editing(v, 9),
         replace(text_to_image(v, 5, "2*5"), uncond=None),
     ]
     engine = start_engine(checkpoint, enable_lora=True, max_loras=2, max_lora_rank=8)
@@ -63,7 +77,9 @@ def test_adapters_in_one_batch(start_engine, checkpoint, tmp_path):
     for numbers in ((1, 2), (0,), (2, 1)):  # At the end, the prefix cache must not mix adapters up.
         jobs = [(request, number) for request in requests for number in numbers]
         results = engine.llm.generate(
-            [prompt_of(request) for request, _ in jobs], [params_of(request) for request, _ in jobs], use_tqdm=False,
+            [prompt_of(request) for request, _ in jobs],
+            [params_of(request) for request, _ in jobs],
+            use_tqdm=False,
             lora_request=[adapters[number] for _, number in jobs],
         )
         found = [list(result.outputs[0].token_ids) for result in results]
@@ -71,7 +87,9 @@ def test_adapters_in_one_batch(start_engine, checkpoint, tmp_path):
         assert len({tuple(tokens) for tokens in found}) == len(jobs)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="vLLM's CPU kernels have no fp8 quantization")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="vLLM's CPU kernels have no fp8 quantization"
+)
 def test_fp8_weights(start_engine, checkpoint):
     """`quantization="fp8"` quantizes while loading, as for Qwen3: images keep their form."""
     v = checkpoint.vocabulary

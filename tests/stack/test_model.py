@@ -20,7 +20,10 @@ def prompt_logprobs(engine, tokens):
     """The engine's log-probability of every prompt token but the first."""
     params = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
     (output,) = engine.llm.generate([{"prompt_token_ids": tokens}], params, use_tqdm=False)
-    return [entry[token].logprob for entry, token in zip(output.prompt_logprobs[1:], tokens[1:], strict=True)]
+    return [
+        entry[token].logprob
+        for entry, token in zip(output.prompt_logprobs[1:], tokens[1:], strict=True)
+    ]
 
 
 def expected_logprobs(logits, tokens):
@@ -42,15 +45,23 @@ def transformers_logits(checkpoint, tokens):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_logits_are_those_of_the_oracle_and_of_transformers(name, tmp_path, start_engine):
-    """A checkpoint with HF names loads without remote code and computes what two other implementations do."""
+    """A checkpoint with HF names loads without remote code and computes what two other
+    implementations do.
+    """
     checkpoint = tiny.make_checkpoint(tmp_path, SHAPES[name], seed=11)
     vocabulary = checkpoint.vocabulary
-    tokens = vocabulary.text(21, seed=1) + vocabulary.image(5, 7, seed=2) + vocabulary.text(60, seed=3)
+    tokens = (
+        vocabulary.text(21, seed=1) + vocabulary.image(5, 7, seed=2) + vocabulary.text(60, seed=3)
+    )
 
     found = prompt_logprobs(start_engine(checkpoint), tokens)
 
-    assert found == pytest.approx(expected_logprobs(Model(checkpoint).logits(tokens), tokens), abs=1e-4)
-    assert found == pytest.approx(expected_logprobs(transformers_logits(checkpoint, tokens), tokens), abs=1e-4)
+    assert found == pytest.approx(
+        expected_logprobs(Model(checkpoint).logits(tokens), tokens), abs=1e-4
+    )
+    assert found == pytest.approx(
+        expected_logprobs(transformers_logits(checkpoint, tokens), tokens), abs=1e-4
+    )
 
 
 def test_compiled_model_computes_the_same(tmp_path, start_engine):
@@ -60,25 +71,37 @@ def test_compiled_model_computes_the_same(tmp_path, start_engine):
 
     found = prompt_logprobs(start_engine(checkpoint, enforce_eager=False), tokens)
 
-    assert found == pytest.approx(expected_logprobs(Model(checkpoint).logits(tokens), tokens), abs=1e-4)
+    assert found == pytest.approx(
+        expected_logprobs(Model(checkpoint).logits(tokens), tokens), abs=1e-4
+    )
 
 
 def test_sharded_checkpoint_loads(tmp_path, start_engine):
-    """Weights spread over two safetensors files with an index, as the published checkpoint has them."""
+    """Weights spread over two safetensors files with an index, as the published checkpoint has
+    them.
+    """
     checkpoint = tiny.make_checkpoint(tmp_path, seed=13)
     (tmp_path / "model.safetensors").unlink()
     names = sorted(checkpoint.weights)
     index = {}
     for number, part in enumerate((names[::2], names[1::2]), 1):
         file = f"model-{number:05}-of-00002.safetensors"
-        save_file({name: checkpoint.weights[name] for name in part}, tmp_path / file, metadata={"format": "pt"})
+        save_file(
+            {name: checkpoint.weights[name] for name in part},
+            tmp_path / file,
+            metadata={"format": "pt"},
+        )
         index |= dict.fromkeys(part, file)
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    (tmp_path / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": index})
+    )
     tokens = checkpoint.vocabulary.text(20, seed=1)
 
     found = prompt_logprobs(start_engine(checkpoint), tokens)
 
-    assert found == pytest.approx(expected_logprobs(Model(checkpoint).logits(tokens), tokens), abs=1e-4)
+    assert found == pytest.approx(
+        expected_logprobs(Model(checkpoint).logits(tokens), tokens), abs=1e-4
+    )
 
 
 def test_dummy_weights_load(tmp_path, start_engine):
@@ -92,11 +115,16 @@ def test_dummy_weights_load(tmp_path, start_engine):
 
 
 def test_first_emu3_is_refused(tmp_path, start_engine):
-    """A checkpoint without norms of queries and keys is not Emu3.5; the error says what it probably is."""
+    """A checkpoint without norms of queries and keys is not Emu3.5; the error says what it
+    probably is.
+    """
     checkpoint = tiny.make_checkpoint(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    save_file({name: w for name, w in weights.items() if "q_norm" not in name and "k_norm" not in name},
-              tmp_path / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {name: w for name, w in weights.items() if "q_norm" not in name and "k_norm" not in name},
+        tmp_path / "model.safetensors",
+        metadata={"format": "pt"},
+    )
 
     with pytest.raises(ValueError, match="probably the first Emu3"):
         start_engine(checkpoint)
@@ -114,7 +142,9 @@ def test_incomplete_checkpoint_keeps_upstreams_error(tmp_path, start_engine):
 
 
 def config_of(path, **fields):
-    (path / "config.json").write_text(json.dumps({"model_type": "Emu3", "architectures": ["Emu3ForCausalLM"]} | fields))
+    (path / "config.json").write_text(
+        json.dumps({"model_type": "Emu3", "architectures": ["Emu3ForCausalLM"]} | fields)
+    )
     return get_config(path, trust_remote_code=False)
 
 
@@ -123,13 +153,41 @@ def test_missing_config_fields_have_the_published_defaults(tmp_path):
     config = config_of(tmp_path)
 
     expected = {
-        "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
-        "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 184622, "max_position_embeddings": 9216,
-        "rms_norm_eps": 1e-5, "rope_theta": 1e6, "tie_word_embeddings": False, "attention_bias": False,
-        "hidden_act": "silu", "pad_token_id": 151643, "bos_token_id": 151849, "eos_token_id": 151850,
-        "eol_token_id": 151846, "eof_token_id": 151847, "img_token_id": 151851, "boi_token_id": 151852,
-        "eoi_token_id": 151853, "visual_token_offset": 151854,
-        "size_token_ids": {"0": 15, "1": 16, "2": 17, "3": 18, "4": 19, "5": 20, "6": 21, "7": 22, "8": 23, "9": 24, "*": 9},
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "vocab_size": 184622,
+        "max_position_embeddings": 9216,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 1e6,
+        "tie_word_embeddings": False,
+        "attention_bias": False,
+        "hidden_act": "silu",
+        "pad_token_id": 151643,
+        "bos_token_id": 151849,
+        "eos_token_id": 151850,
+        "eol_token_id": 151846,
+        "eof_token_id": 151847,
+        "img_token_id": 151851,
+        "boi_token_id": 151852,
+        "eoi_token_id": 151853,
+        "visual_token_offset": 151854,
+        "size_token_ids": {
+            "0": 15,
+            "1": 16,
+            "2": 17,
+            "3": 18,
+            "4": 19,
+            "5": 20,
+            "6": 21,
+            "7": 22,
+            "8": 23,
+            "9": 24,
+            "*": 9,
+        },
     }
     assert {name: getattr(config, name) for name in expected} == expected
 
@@ -147,5 +205,10 @@ def test_transformers_own_emu3_still_resolves(tmp_path):
     Emu3Config(architectures=["Emu3ForConditionalGeneration"]).save_pretrained(tmp_path)
 
     assert type(get_config(tmp_path, trust_remote_code=False)) is Emu3Config
-    assert ModelRegistry.models["Emu3ForConditionalGeneration"].class_name == "TransformersForMultimodalLM"
-    assert ModelRegistry.models["Emu3ForCausalLM"].module_name == "vllm.model_executor.models.emu3_5"
+    assert (
+        ModelRegistry.models["Emu3ForConditionalGeneration"].class_name
+        == "TransformersForMultimodalLM"
+    )
+    assert (
+        ModelRegistry.models["Emu3ForCausalLM"].module_name == "vllm.model_executor.models.emu3_5"
+    )

@@ -17,15 +17,26 @@ SCRIPT = Path(__file__).with_name("other_models.py")
 
 
 def unpatched(folder: Path) -> Path:
-    """A folder with the installed vLLM as it was before the stack: links to its files, and the patches reverted."""
+    """A folder with the installed vLLM as it was before the stack: links to its files, and the
+    patches reverted.
+    """
     spec = importlib.util.find_spec("vllm")
     assert spec is not None
     assert spec.origin is not None
     package = Path(spec.origin).parent
-    shutil.copytree(package, folder / "vllm", copy_function=os.symlink, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    shutil.copytree(
+        package,
+        folder / "vllm",
+        copy_function=os.symlink,
+        ignore=shutil.ignore_patterns("__pycache__", "*.pyc"),
+    )
     patches = [PATCHES / name for name in (PATCHES / "series").read_text().split()]
-    touched = {line.split(" b/")[1] for patch in patches for line in patch.read_text().splitlines()
-               if line.startswith("diff --git ")}
+    touched = {
+        line.split(" b/")[1]
+        for patch in patches
+        for line in patch.read_text().splitlines()
+        if line.startswith("diff --git ")
+    }
     for name in touched:
         (folder / name).unlink()
         shutil.copy2(package.parent / name, folder / name)
@@ -40,8 +51,13 @@ def results(folder: Path, *first: Path) -> dict[str, object]:
     folder.mkdir()
     python_path = [*map(str, first), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(python_path)}
-    done = subprocess.run([sys.executable, str(SCRIPT), str(folder)], env=environment, capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     return json.loads(line.removeprefix("RESULT "))
@@ -49,7 +65,9 @@ def results(folder: Path, *first: Path) -> dict[str, object]:
 
 @pytest.mark.slow
 def test_tokens_and_logprobs_are_unchanged(tmp_path):
-    """Greedy, seeded and free sampling, penalties, biases, log-probabilities: equal to the last bit."""
+    """Greedy, seeded and free sampling, penalties, biases, log-probabilities: equal to the last
+    bit.
+    """
     reverted = unpatched(tmp_path / "unpatched")
 
     before = results(tmp_path / "before", reverted)

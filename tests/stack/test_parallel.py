@@ -15,10 +15,25 @@ from vllm.sampling_params import RequestOutputKind
 from workload import Workload
 
 NAMES = (
-    "image-4*4", "image-10*3", "image-3*7", "interleaved", "three-streams", "three-streams-interleaved", "text",
-    "text-after-image", "unguided-image", "opened-in-both", "long-prompt",
+    "image-4*4",
+    "image-10*3",
+    "image-3*7",
+    "interleaved",
+    "three-streams",
+    "three-streams-interleaved",
+    "text",
+    "text-after-image",
+    "unguided-image",
+    "opened-in-both",
+    "long-prompt",
 )
-SMALL = {"dtype": "float32", "max_model_len": 512, "block_size": 16, "enforce_eager": True, "disable_log_stats": True}
+SMALL = {
+    "dtype": "float32",
+    "max_model_len": 512,
+    "block_size": 16,
+    "enforce_eager": True,
+    "disable_log_stats": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +49,11 @@ def workload(two_way):
 
 PARALLEL = {
     "tensor-2": {"tensor_parallel_size": 2, "distributed_executor_backend": "mp"},
-    "pipeline-2": {"pipeline_parallel_size": 2, "distributed_executor_backend": "mp", "max_num_batched_tokens": 48},
+    "pipeline-2": {
+        "pipeline_parallel_size": 2,
+        "distributed_executor_backend": "mp",
+        "max_num_batched_tokens": 48,
+    },
 }
 
 
@@ -64,20 +83,31 @@ def test_engine_in_another_process(two_way, workload, monkeypatch):
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
     llm = LLM(str(two_way.path), **SMALL)
     requests = [workload.requests[name] for name in NAMES]
-    results = llm.generate([prompt_of(r) for r in requests], [params_of(r) for r in requests], use_tqdm=False)
-    assert workload.differences({n: list(r.outputs[0].token_ids) for n, r in zip(NAMES, results, strict=True)}) == {}
+    results = llm.generate(
+        [prompt_of(r) for r in requests], [params_of(r) for r in requests], use_tqdm=False
+    )
+    assert (
+        workload.differences(
+            {n: list(r.outputs[0].token_ids) for n, r in zip(NAMES, results, strict=True)}
+        )
+        == {}
+    )
 
 
 @pytest.mark.slow
 def test_async_engine(two_way, workload):
-    """`AsyncLLM` streams deltas; a stream that its reader leaves is aborted, a bad request fails alone."""
+    """`AsyncLLM` streams deltas; a stream that its reader leaves is aborted, a bad request fails
+    alone.
+    """
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
     async def read(engine, name, leave_after=None):
         request, tokens = workload.requests[name], []
         params = params_of(request, output_kind=RequestOutputKind.DELTA)
-        async for output in engine.generate(prompt_of(request), params, request_id=f"{name}-{leave_after}"):
+        async for output in engine.generate(
+            prompt_of(request), params, request_id=f"{name}-{leave_after}"
+        ):
             tokens += output.outputs[0].token_ids
             if leave_after is not None and len(tokens) >= leave_after:
                 return None
@@ -91,7 +121,9 @@ def test_async_engine(two_way, workload):
     async def everything():
         engine = AsyncLLM.from_engine_args(AsyncEngineArgs(str(two_way.path), **SMALL))
         try:
-            jobs = [read(engine, name) for name in NAMES] + [read(engine, name, 9) for name in NAMES]
+            jobs = [read(engine, name) for name in NAMES] + [
+                read(engine, name, 9) for name in NAMES
+            ]
             *results, error = await asyncio.gather(*jobs, bad(engine), return_exceptions=True)
             return results, error, await read(engine, "image-4*4")
         finally:
@@ -110,16 +142,23 @@ def test_data_parallel_server(two_way, workload, tmp_path):
     from test_server import body, tokens_of
 
     async def ask(url):
-        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        async with openai.AsyncOpenAI(
+            base_url=f"{url}/v1", api_key="none", max_retries=0
+        ) as client:
             model = (await client.models.list()).data[0].id
-            jobs = [client.completions.create(model=model, **body(workload.requests[name])) for name in NAMES]
+            jobs = [
+                client.completions.create(model=model, **body(workload.requests[name]))
+                for name in NAMES
+            ]
             return [tokens_of(response.choices[0]) for response in await asyncio.gather(*jobs)]
 
     # Cores to bind to, by engine.
     cores = {"VLLM_CPU_OMP_THREADS_BIND": "all|all"}
     with Server(two_way, tmp_path / "log", "--data-parallel-size", "2", **cores) as server:
         found = asyncio.run(ask(server.url))
-        served = [server.metric("vllm:request_success_total", engine=engine) for engine in ("0", "1")]
+        served = [
+            server.metric("vllm:request_success_total", engine=engine) for engine in ("0", "1")
+        ]
     assert workload.differences(dict(zip(NAMES, found, strict=True))) == {}
     assert sum(served) == len(NAMES)
     assert min(served) > 0

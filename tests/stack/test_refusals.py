@@ -1,7 +1,10 @@
-"""What cannot be served is refused when it is asked for, to the one who asked, by name; the engine goes on."""
+"""What cannot be served is refused when it is asked for, to the one who asked, by name; the engine
+goes on.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -27,15 +30,23 @@ def make_config(**changes: Any) -> Any:
     """The parts of a `VllmConfig` that decide what can be served."""
     v = V
     hf_config = SimpleNamespace(
-        boi_token_id=v.boi, img_token_id=v.img, eol_token_id=v.eol, eoi_token_id=v.eoi,
-        visual_token_offset=v.visual_start, visual_vocab_size=v.visual_size,
+        boi_token_id=v.boi,
+        img_token_id=v.img,
+        eol_token_id=v.eol,
+        eoi_token_id=v.eoi,
+        visual_token_offset=v.visual_start,
+        visual_vocab_size=v.visual_size,
         size_token_ids={character: v.digit(character) for character in "0123456789*"},
     )
     scheduler = {"scheduler_cls": SCHEDULER_CLS, "async_scheduling": False, "max_num_seqs": 8}
     config = {"speculative_config": None, "kv_transfer_config": None, "additional_config": {}}
     return SimpleNamespace(
-        model_config=SimpleNamespace(hf_config=hf_config, get_vocab_size=lambda: v.size, max_model_len=200),
-        scheduler_config=SimpleNamespace(**{name: changes.pop(name, value) for name, value in scheduler.items()}),
+        model_config=SimpleNamespace(
+            hf_config=hf_config, get_vocab_size=lambda: v.size, max_model_len=200
+        ),
+        scheduler_config=SimpleNamespace(
+            **{name: changes.pop(name, value) for name, value in scheduler.items()}
+        ),
         **config | changes,
     )
 
@@ -43,12 +54,16 @@ def make_config(**changes: Any) -> Any:
 def check(arguments: dict[str, Any], config: Any = None, **changes: Any) -> None:
     """Checks a request that has `arguments`, some of which are prompts or sampling parameters."""
     config = config or make_config()
-    extra_args = {name: value for name, value in arguments.items() if name not in (*PROMPTS, *SAMPLING)}
+    extra_args = {
+        name: value for name, value in arguments.items() if name not in (*PROMPTS, *SAMPLING)
+    }
     sampling = {name: arguments[name] for name in SAMPLING if name in arguments}
     call = {
-        "params": SamplingParams(extra_args=extra_args or None, **sampling), "prompt": PROMPT,
+        "params": SamplingParams(extra_args=extra_args or None, **sampling),
+        "prompt": PROMPT,
         "uncond_prompt": arguments.get("uncond_prompt"),
-        "uncond_no_image_prompt": arguments.get("uncond_no_image_prompt"), "is_multimodal": False,
+        "uncond_no_image_prompt": arguments.get("uncond_no_image_prompt"),
+        "is_multimodal": False,
     }
     check_image_request(config, ImageTokens.from_config(config), **call | changes)
 
@@ -56,10 +71,20 @@ def check(arguments: dict[str, Any], config: Any = None, **changes: Any) -> None
 @pytest.mark.parametrize(
     "arguments",
     [
-        {}, {"temperature": 0.0}, {"min_p": 0.1}, TWO_STREAMS, THREE_STREAMS, TWO_STREAMS | SIZE, SIZE, {"guidance_scale": 1.0},
-        {"guidance_scale": 1}, TWO_STREAMS | {"guidance_scale": 1.0}, TWO_STREAMS | {"image_cfg_scale": 1.0},
+        {},
+        {"temperature": 0.0},
+        {"min_p": 0.1},
+        TWO_STREAMS,
+        THREE_STREAMS,
+        TWO_STREAMS | SIZE,
+        SIZE,
+        {"guidance_scale": 1.0},
+        {"guidance_scale": 1},
+        TWO_STREAMS | {"guidance_scale": 1.0},
+        TWO_STREAMS | {"image_cfg_scale": 1.0},
         TWO_STREAMS | {"text_top_k": 0, "visual_top_k": -1, "visual_top_k ": "ignored"},
-        {"guidance_scale": None, "width": None, "height": None, "area": None}, {"unknown": object()},
+        {"guidance_scale": None, "width": None, "height": None, "area": None},
+        {"unknown": object()},
         TWO_STREAMS | {"force_same_image_size": False},
     ],
     ids=str,
@@ -73,10 +98,19 @@ def test_what_can_be_served_is_not_refused(arguments: dict[str, Any]) -> None:
     [
         ({"guidance_scale": 3.0}, ["guidance_scale is 3.0", "uncond_prompt"]),
         ({"uncond_prompt": UNCOND}, ["uncond_prompt", "without guidance_scale"]),
-        (TWO_STREAMS | {"image_cfg_scale": 1.5}, ["image_cfg_scale is 1.5", "uncond_no_image_prompt"]),
+        (
+            TWO_STREAMS | {"image_cfg_scale": 1.5},
+            ["image_cfg_scale is 1.5", "uncond_no_image_prompt"],
+        ),
         ({"image_cfg_scale": 1.5}, ["image_cfg_scale", "uncond_prompt"]),
-        (TWO_STREAMS | {"uncond_no_image_prompt": NO_IMAGE}, ["uncond_no_image_prompt", "without image_cfg_scale"]),
-        ({"uncond_no_image_prompt": NO_IMAGE, "image_cfg_scale": 1.5}, ["uncond_no_image_prompt", "uncond_prompt"]),
+        (
+            TWO_STREAMS | {"uncond_no_image_prompt": NO_IMAGE},
+            ["uncond_no_image_prompt", "without image_cfg_scale"],
+        ),
+        (
+            {"uncond_no_image_prompt": NO_IMAGE, "image_cfg_scale": 1.5},
+            ["uncond_no_image_prompt", "uncond_prompt"],
+        ),
         (TWO_STREAMS | {"guidance_scale": float("nan")}, ["guidance_scale", "finite", "nan"]),
         (TWO_STREAMS | {"guidance_scale": float("inf")}, ["guidance_scale", "finite", "inf"]),
         (TWO_STREAMS | {"guidance_scale": 0}, ["guidance_scale", "greater than 0"]),
@@ -100,18 +134,30 @@ def test_what_can_be_served_is_not_refused(arguments: dict[str, Any]) -> None:
         ({"text_temperature": float("inf")}, ["text_temperature", "finite"]),
         ({"force_same_image_size": "no"}, ["force_same_image_size", "'no'"]),
         (TWO_STREAMS | {"min_p": 0.1}, ["min_p", "visual_top_p"]),
-        (TWO_STREAMS | {"structured_outputs": StructuredOutputsParams(choice=["a"])}, ["Structured outputs"]),
+        (
+            TWO_STREAMS | {"structured_outputs": StructuredOutputsParams(choice=["a"])},
+            ["Structured outputs"],
+        ),
         (TWO_STREAMS | {"uncond_prompt": []}, ["uncond_prompt", "empty"]),
-        (TWO_STREAMS | {"uncond_prompt": [V.size]}, [f"Token id {V.size}", "uncond_prompt", "vocabulary"]),
-        (THREE_STREAMS | {"uncond_no_image_prompt": [-1]}, ["Token id -1", "uncond_no_image_prompt"]),
-        (TWO_STREAMS | {"uncond_prompt": [V.bos, *V.header(2, 2)]}, ["uncond_prompt", "ends inside an image"]),
+        (
+            TWO_STREAMS | {"uncond_prompt": [V.size]},
+            [f"Token id {V.size}", "uncond_prompt", "vocabulary"],
+        ),
+        (
+            THREE_STREAMS | {"uncond_no_image_prompt": [-1]},
+            ["Token id -1", "uncond_no_image_prompt"],
+        ),
+        (
+            TWO_STREAMS | {"uncond_prompt": [V.bos, *V.header(2, 2)]},
+            ["uncond_prompt", "ends inside an image"],
+        ),
         (TWO_STREAMS | {"uncond_prompt": [V.bos] * 200}, ["200 tokens", "max_model_len=200"]),
     ],
     ids=str,
 )
 def test_parameters_that_cannot_be_served(arguments: dict[str, Any], messages: list[str]) -> None:
     """The message names the parameter and its value."""
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match=re.escape(messages[0])) as refused:
         check(arguments)
     for message in messages:
         assert message in str(refused.value)
@@ -121,7 +167,10 @@ def test_parameters_that_cannot_be_served(arguments: dict[str, Any], messages: l
     ("changes", "message"),
     [
         ({"async_scheduling": True}, "async_scheduling"),
-        ({"scheduler_cls": "vllm.v1.core.sched.scheduler.Scheduler"}, "scheduler_cls is vllm.v1.core.sched.scheduler.Scheduler"),
+        (
+            {"scheduler_cls": "vllm.v1.core.sched.scheduler.Scheduler"},
+            "scheduler_cls is vllm.v1.core.sched.scheduler.Scheduler",
+        ),
         ({"scheduler_cls": dict}, "scheduler_cls is builtins.dict"),
         ({"speculative_config": object()}, "speculative_config"),
         ({"kv_transfer_config": object()}, "kv_transfer_config"),
@@ -152,16 +201,25 @@ def test_inputs_that_cannot_be_guided(changes: dict[str, Any], message: str) -> 
 
 def test_models_without_images_refuse_guidance_and_nothing_else() -> None:
     """Other models may use the same names in `extra_args` for something else."""
-    arguments = {"params": SamplingParams(extra_args={"width": "wide"}), "prompt": PROMPT, "is_multimodal": False}
+    arguments = {
+        "params": SamplingParams(extra_args={"width": "wide"}),
+        "prompt": PROMPT,
+        "is_multimodal": False,
+    }
     config = make_config()
     check_image_request(config, None, uncond_prompt=None, uncond_no_image_prompt=None, **arguments)
     with pytest.raises(ValueError, match="uncond_prompt is given, but the model writes no images"):
-        check_image_request(config, None, uncond_prompt=UNCOND, uncond_no_image_prompt=None, **arguments)
+        check_image_request(
+            config, None, uncond_prompt=UNCOND, uncond_no_image_prompt=None, **arguments
+        )
 
 
 def test_prompt_that_ends_in_an_image_of_another_size() -> None:
     for ending in ([V.boi, *V.digits("3")], V.header(3, 4)):
-        with pytest.raises(ValueError, match="ask for an image of 4.4 visual tokens, but the prompt ends in one of 3"):
+        with pytest.raises(
+            ValueError,
+            match=r"ask for an image of 4\*4 visual tokens, but the prompt ends in one of 3",
+        ):
             check(SIZE, prompt=[*PROMPT, *ending])
     check(SIZE, prompt=[*PROMPT, V.boi, *V.digits("4")])
     check(SIZE, prompt=[*PROMPT, *V.header(4, 4)])
@@ -179,7 +237,9 @@ def test_prompt_that_ends_in_an_image_is_a_request_for_one() -> None:
 
 @pytest.mark.parametrize("length", [200 - 4 - 4 * 5 - 3, 200 - 4 - 4 * 5 - 2])
 def test_longest_prompt_that_an_image_fits_after(length: int) -> None:
-    """BOI, three characters, IMG, and 4 * 5 tokens end with the context, in the longest of the streams."""
+    """BOI, three characters, IMG, and 4 * 5 tokens end with the context, in the longest of the
+    streams.
+    """
     fits = length + 5 + 4 * 5 <= 200
     arguments = TWO_STREAMS | SIZE | {"uncond_prompt": [V.bos] * length}
     if fits:
@@ -189,7 +249,9 @@ def test_longest_prompt_that_an_image_fits_after(length: int) -> None:
             check(arguments)
 
 
-def test_engine_answers_after_every_refusal(start_engine: Callable[..., Any], checkpoint: Any, oracle: Any) -> None:
+def test_engine_answers_after_every_refusal(
+    start_engine: Callable[..., Any], checkpoint: Any, oracle: Any
+) -> None:
     """A refusal reaches its caller as `ValueError`; the others' tokens are the oracle's."""
     engine = start_engine(checkpoint)
     request = text_to_image(checkpoint.vocabulary, 1, "2*3")
@@ -200,12 +262,27 @@ def test_engine_answers_after_every_refusal(start_engine: Callable[..., Any], ch
         (guided, SamplingParams()),
         (guided, SamplingParams(extra_args={"guidance_scale": float("nan")})),
         (guided, SamplingParams(extra_args={"guidance_scale": 3.0, "width": 16})),
-        (guided, SamplingParams(extra_args={"guidance_scale": 3.0, "width": 4096, "height": 4096, "area": 4096 * 4096})),
+        (
+            guided,
+            SamplingParams(
+                extra_args={
+                    "guidance_scale": 3.0,
+                    "width": 4096,
+                    "height": 4096,
+                    "area": 4096 * 4096,
+                }
+            ),
+        ),
         (guided, SamplingParams(min_p=0.5, extra_args={"guidance_scale": 3.0})),
-        (guided | {"uncond_prompt_token_ids": [10**6]}, SamplingParams(extra_args={"guidance_scale": 3.0})),
+        (
+            guided | {"uncond_prompt_token_ids": [10**6]},
+            SamplingParams(extra_args={"guidance_scale": 3.0}),
+        ),
     ]
     for prompt, params in refused:
-        with pytest.raises(ValueError):
+        with pytest.raises(
+            ValueError, match=r"guidance_scale|uncond_prompt|width|max_model_len|min_p"
+        ):
             engine.llm.generate(prompt, params, use_tqdm=False)
         assert engine.generate([request]) == [expected]
     assert engine.free_blocks() == engine.total_blocks()

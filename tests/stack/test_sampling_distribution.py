@@ -1,4 +1,6 @@
-"""Drawn tokens follow the oracle's probabilities: guidance, then the mask, then the region's own parameters."""
+"""Drawn tokens follow the oracle's probabilities: guidance, then the mask, then the region's own
+parameters.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ DRAWS = 3000
 def small(tmp_path_factory):
     """A checkpoint with 24 visual tokens, and text behind them in the vocabulary."""
     vocabulary = tiny.Vocabulary(visual_size=24, text_size=16, tail_size=6)
-    return tiny.make_checkpoint(tmp_path_factory.mktemp("small"), tiny.ODD_HEADS, vocabulary, seed=8)
+    return tiny.make_checkpoint(
+        tmp_path_factory.mktemp("small"), tiny.ODD_HEADS, vocabulary, seed=8
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,12 @@ def draw(engine, requests, **overrides):
     for number in range(DRAWS):
         for request, extra in requests:
             prompts.append(prompt_of(request))
-            arguments = {"temperature": 1.0, "max_tokens": 1, "seed": None, "extra_args": extra_args_of(request) | extra}
+            arguments = {
+                "temperature": 1.0,
+                "max_tokens": 1,
+                "seed": None,
+                "extra_args": extra_args_of(request) | extra,
+            }
             params.append(params_of(request, **arguments | overrides))
             params[-1].seed = 10_000 + number if overrides.get("seed") else None
     outputs = engine.llm.generate(prompts, params, use_tqdm=False)
@@ -95,7 +104,9 @@ def test_visual_tokens(engine, oracle):
     cases += [(kind, {"visual_top_p": 0.95}) for name, kind in kinds.items() if name != "two"]
     for (request, extra), tokens in zip(cases, draw(engine, cases), strict=True):
         probs = probabilities(
-            oracle.next_logits(request, []), extra.get("visual_temperature", 1.0), extra.get("visual_top_k", 5120),
+            oracle.next_logits(request, []),
+            extra.get("visual_temperature", 1.0),
+            extra.get("visual_top_k", 5120),
             extra.get("visual_top_p", 1.0),
         )
         assert_follows(tokens, probs)
@@ -112,12 +123,17 @@ def test_text_of_guided_requests(engine, oracle):
     """Outside of images: no visual tokens, no guidance, the text parameters."""
     v = oracle.vocabulary
     request = in_pixels(v, prompt=v.text(9, seed=4))
-    cases = [(request, {}), (request, {"text_temperature": 1.6, "text_top_k": 10, "text_top_p": 0.9}),
-             (request, {"text_top_p": 1.0, "visual_top_k": 1, "visual_temperature": 0.1})]
+    cases = [
+        (request, {}),
+        (request, {"text_temperature": 1.6, "text_top_k": 10, "text_top_p": 0.9}),
+        (request, {"text_top_p": 1.0, "visual_top_k": 1, "visual_temperature": 0.1}),
+    ]
     for (_, extra), tokens in zip(cases, draw(engine, cases), strict=True):
         probs = probabilities(
-            oracle.next_logits(replace(request, scale=1.0, uncond=None), []), extra.get("text_temperature", 1.0),
-            extra.get("text_top_k", TEXT_TOP_K), extra.get("text_top_p", TEXT_TOP_P),
+            oracle.next_logits(replace(request, scale=1.0, uncond=None), []),
+            extra.get("text_temperature", 1.0),
+            extra.get("text_top_k", TEXT_TOP_K),
+            extra.get("text_top_p", TEXT_TOP_P),
         )
         assert_follows(tokens, probs)
 
@@ -127,7 +143,10 @@ def test_size_digits(engine, oracle):
     v = oracle.vocabulary
     request = in_pixels(v, prompt=[*v.text(9, seed=4), v.boi])
     (tokens,) = draw(engine, [(request, {"text_top_p": 1.0})])
-    assert_follows(tokens, probabilities(oracle.next_logits(replace(request, uncond=None), []), 1.0, TEXT_TOP_K, 1.0))
+    assert_follows(
+        tokens,
+        probabilities(oracle.next_logits(replace(request, uncond=None), []), 1.0, TEXT_TOP_K, 1.0),
+    )
 
 
 def test_plain_text_keeps_its_own_parameters(engine, oracle):

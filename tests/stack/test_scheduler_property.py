@@ -1,7 +1,9 @@
-"""The scheduler without a model: random worlds, and a worker that remembers which tokens each KV slot was computed from.
+"""The scheduler without a model: random worlds, and a worker that remembers which tokens each KV
+slot was computed from.
 
-The worker follows the protocol of `GPUModelRunner`. What it stores in a slot is a hash of all tokens up to it, so every
-read of a slot that was not computed, or was computed from other tokens, is found in the step that reads it.
+The worker follows the protocol of `GPUModelRunner`. What it stores in a slot is a hash of all
+tokens up to it, so every read of a slot that was not computed, or was computed from other tokens,
+is found in the step that reads it.
 """
 
 from __future__ import annotations
@@ -123,9 +125,16 @@ def make_arrival(rng: random.Random, max_model_len: int, budget: int | None) -> 
         if uncond is not None and rng.random() < 0.5:
             uncond = [*uncond, *open_image(v, prompt)]
     return Arrival(
-        step=rng.randrange(0, 40), prompt=prompt, uncond=uncond, uncond_no_image=no_image, size=size,
-        same_size=rng.random() < 0.7, max_tokens=rng.choice((1, 5, 20, 45, 80)), priority=rng.randrange(3),
-        image_rate=rng.choice((0.02, 0.3, 1.0)), patience=rng.randrange(25) if rng.random() < 0.2 else None,
+        step=rng.randrange(0, 40),
+        prompt=prompt,
+        uncond=uncond,
+        uncond_no_image=no_image,
+        size=size,
+        same_size=rng.random() < 0.7,
+        max_tokens=rng.choice((1, 5, 20, 45, 80)),
+        priority=rng.randrange(3),
+        image_rate=rng.choice((0.02, 0.3, 1.0)),
+        patience=rng.randrange(25) if rng.random() < 0.2 else None,
     )
 
 
@@ -138,48 +147,85 @@ def make_world(rng: random.Random) -> World:
     budget = max(budget, max_num_seqs)
     # As the engine does, leave enough blocks for one plain request of the greatest length.
     fewest = -(-max_model_len // block_size) + 1
-    arrivals = [make_arrival(rng, max_model_len, None if chunked else budget) for _ in range(rng.randrange(1, 9))]
+    arrivals = [
+        make_arrival(rng, max_model_len, None if chunked else budget)
+        for _ in range(rng.randrange(1, 9))
+    ]
     return World(
-        rng=rng, block_size=block_size, num_blocks=rng.choice((fewest, fewest + 3, fewest * 2, fewest * 8)),
-        max_num_seqs=max_num_seqs, max_num_batched_tokens=budget, max_model_len=max_model_len,
-        caching=rng.random() < 0.7, chunked_prefill=chunked, threshold=rng.choice((0, 0, 5)),
-        priority=rng.random() < 0.4, pipeline=rng.random() < 0.3,
+        rng=rng,
+        block_size=block_size,
+        num_blocks=rng.choice((fewest, fewest + 3, fewest * 2, fewest * 8)),
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=budget,
+        max_model_len=max_model_len,
+        caching=rng.random() < 0.7,
+        chunked_prefill=chunked,
+        threshold=rng.choice((0, 0, 5)),
+        priority=rng.random() < 0.4,
+        pipeline=rng.random() < 0.3,
         # The frontend refuses requests that need more rows than there are.
-        arrivals=sorted((a for a in arrivals if 1 + a.num_streams <= max_num_seqs), key=lambda a: a.step),
+        arrivals=sorted(
+            (a for a in arrivals if 1 + a.num_streams <= max_num_seqs), key=lambda a: a.step
+        ),
     )
 
 
 def make_scheduler(world: World) -> Scheduler:
     v = VOCABULARY
     hf_config = SimpleNamespace(
-        boi_token_id=v.boi, img_token_id=v.img, eol_token_id=v.eol, eoi_token_id=v.eoi,
-        visual_token_offset=v.visual_start, visual_vocab_size=v.visual_size,
+        boi_token_id=v.boi,
+        img_token_id=v.img,
+        eol_token_id=v.eol,
+        eoi_token_id=v.eoi,
+        visual_token_offset=v.visual_start,
+        visual_vocab_size=v.visual_size,
         size_token_ids={character: v.digit(character) for character in "0123456789*"},
     )
     config = SimpleNamespace(
-        model_config=SimpleNamespace(hf_config=hf_config, is_encoder_decoder=False, is_multimodal_model=False),
+        model_config=SimpleNamespace(
+            hf_config=hf_config, is_encoder_decoder=False, is_multimodal_model=False
+        ),
         scheduler_config=SimpleNamespace(
-            max_num_seqs=world.max_num_seqs, max_num_batched_tokens=world.max_num_batched_tokens,
-            max_model_len=world.max_model_len, policy="priority" if world.priority else "fcfs",
-            long_prefill_token_threshold=world.threshold, chunked_prefill_enabled=world.chunked_prefill,
-            max_num_encoder_input_tokens=0, encoder_cache_size=0,
+            max_num_seqs=world.max_num_seqs,
+            max_num_batched_tokens=world.max_num_batched_tokens,
+            max_model_len=world.max_model_len,
+            policy="priority" if world.priority else "fcfs",
+            long_prefill_token_threshold=world.threshold,
+            chunked_prefill_enabled=world.chunked_prefill,
+            max_num_encoder_input_tokens=0,
+            encoder_cache_size=0,
         ),
         cache_config=SimpleNamespace(
-            num_gpu_blocks=world.num_blocks, block_size=world.block_size, enable_prefix_caching=world.caching
+            num_gpu_blocks=world.num_blocks,
+            block_size=world.block_size,
+            enable_prefix_caching=world.caching,
         ),
         parallel_config=SimpleNamespace(
-            decode_context_parallel_size=1, data_parallel_rank=0, pipeline_parallel_size=2 if world.pipeline else 1
+            decode_context_parallel_size=1,
+            data_parallel_rank=0,
+            pipeline_parallel_size=2 if world.pipeline else 1,
         ),
-        lora_config=None, kv_events_config=None, kv_transfer_config=None, speculative_config=None, additional_config={},
+        lora_config=None,
+        kv_events_config=None,
+        kv_transfer_config=None,
+        speculative_config=None,
+        additional_config={},
     )
-    spec = FullAttentionSpec(block_size=world.block_size, num_kv_heads=1, head_size=1, dtype=torch.float32)
-    structured = SimpleNamespace(should_advance=lambda request: False, grammar_bitmask=lambda *_: None)
+    spec = FullAttentionSpec(
+        block_size=world.block_size, num_kv_heads=1, head_size=1, dtype=torch.float32
+    )
+    structured = SimpleNamespace(
+        should_advance=lambda request: False, grammar_bitmask=lambda *_: None
+    )
     return Scheduler(
         vllm_config=config,
         kv_cache_config=KVCacheConfig(
-            num_blocks=world.num_blocks, kv_cache_tensors=[], kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)]
+            num_blocks=world.num_blocks,
+            kv_cache_tensors=[],
+            kv_cache_groups=[KVCacheGroupSpec(["layer"], spec)],
         ),
-        structured_output_manager=structured, mm_registry=SimpleNamespace(supports_multimodal_inputs=lambda _: False),
+        structured_output_manager=structured,
+        mm_registry=SimpleNamespace(supports_multimodal_inputs=lambda _: False),
         log_stats=True,
     )
 
@@ -207,7 +253,9 @@ class Row:
 class Worker:
     """Keeps rows and slots as the workers do, and checks every step it is given."""
 
-    def __init__(self, world: World, arrivals: dict[str, Arrival], scheduler: Scheduler, hashes: BlockHashes):
+    def __init__(
+        self, world: World, arrivals: dict[str, Arrival], scheduler: Scheduler, hashes: BlockHashes
+    ):
         self.world, self.arrivals, self.scheduler, self.hashes = world, arrivals, scheduler, hashes
         self.rows: dict[str, Row] = {}
         self.slots: dict[int, object] = {}
@@ -217,11 +265,19 @@ class Worker:
 
     def execute(self, output: Any) -> ModelRunnerOutput:
         scheduled = output.num_scheduled_tokens
-        assert sum(scheduled.values()) == output.total_num_scheduled_tokens <= self.world.max_num_batched_tokens
+        assert (
+            sum(scheduled.values())
+            == output.total_num_scheduled_tokens
+            <= self.world.max_num_batched_tokens
+        )
         assert len(scheduled) <= self.world.max_num_seqs
         self.update_rows(output)
         self.compute(scheduled)
-        sampling = [r for r, count in scheduled.items() if self.rows[r].computed + count == len(self.rows[r].tokens)]
+        sampling = [
+            r
+            for r, count in scheduled.items()
+            if self.rows[r].computed + count == len(self.rows[r].tokens)
+        ]
         self.check_lockstep(scheduled, sampling)
         tokens = self.sample(sampling)
         if any(self.arrivals[row].num_streams for row in self.rows if row in self.arrivals):
@@ -233,9 +289,12 @@ class Worker:
         self.check_prefix_cache()
         ids = list(scheduled)
         return ModelRunnerOutput(
-            req_ids=ids, req_id_to_index={r: i for i, r in enumerate(ids)},
+            req_ids=ids,
+            req_id_to_index={r: i for i, r in enumerate(ids)},
             sampled_token_ids=[[tokens[r]] if r in tokens else [] for r in ids],
-            logprobs=None, prompt_logprobs_dict={}, pooler_output=[],
+            logprobs=None,
+            prompt_logprobs_dict={},
+            pooler_output=[],
         )
 
     def update_rows(self, output: Any) -> None:
@@ -245,7 +304,9 @@ class Worker:
             assert new.req_id not in self.rows, "the worker was never told to forget it"
             (blocks,) = new.block_ids
             tokens = list(new.prompt_token_ids)
-            self.rows[new.req_id] = Row(new.sampling_params, tokens, list(blocks), new.num_computed_tokens, list(tokens))
+            self.rows[new.req_id] = Row(
+                new.sampling_params, tokens, list(blocks), new.num_computed_tokens, list(tokens)
+            )
             stream = get_stream(new.sampling_params)
             if stream is None:
                 self.sampled_tokens.setdefault(new.req_id, [])
@@ -292,18 +353,24 @@ class Worker:
             for position, value in enumerate(row.hashes(end)[row.computed :], row.computed):
                 slot = row.blocks[position // size] * size + position % size
                 assert slot >= size, "the null block is written"
-                assert written.setdefault(slot, value) == value, "two rows write other tokens to one slot"
+                assert written.setdefault(slot, value) == value, (
+                    "two rows write other tokens to one slot"
+                )
         self.slots |= written
         for request_id, count in scheduled.items():
             row = self.rows[request_id]
             for position, value in enumerate(row.hashes(row.computed + count)):
                 slot = row.blocks[position // size] * size + position % size
-                assert self.slots.get(slot) == value, f"{request_id} reads a slot of other tokens at {position}"
+                assert self.slots.get(slot) == value, (
+                    f"{request_id} reads a slot of other tokens at {position}"
+                )
 
     def check_lockstep(self, scheduled: dict[str, int], sampling: list[str]) -> None:
         """In an image, the streams of a request are sampled when it is; else they do not run."""
         stream_ids = {self.streams[row]: row for row in scheduled if row in self.streams}
-        assert stream_ids.keys() | set(self.arrivals) >= {self.streams.get(row, row) for row in scheduled}
+        assert stream_ids.keys() | set(self.arrivals) >= {
+            self.streams.get(row, row) for row in scheduled
+        }
         for request_id, arrival in self.arrivals.items():
             streams = [stream_ids.get((request_id, i)) for i in range(arrival.num_streams)]
             known = [stream for stream in streams if stream is not None]
@@ -313,10 +380,14 @@ class Worker:
             if not self.grammar(request_id).in_pixels:
                 assert not known, "a stream runs outside of an image"
                 continue
-            assert len({row in sampling for row in (request_id, *streams)}) == 1, "streams are sampled apart"
+            assert len({row in sampling for row in (request_id, *streams)}) == 1, (
+                "streams are sampled apart"
+            )
             if request_id in sampling:
                 output = tokens[len(arrival.prompt) :]
-                for stream, expected in zip(streams, self.expected_streams(arrival, output), strict=True):
+                for stream, expected in zip(
+                    streams, self.expected_streams(arrival, output), strict=True
+                ):
                     assert self.rows[stream].tokens == expected
 
     def grammar(self, request_id: str) -> Grammar:
@@ -340,7 +411,9 @@ class Worker:
         for prompt, starts_afresh in ((arrival.uncond, False), (arrival.uncond_no_image, True)):
             if prompt is not None:
                 own = prompt[: len(prompt) - len(open_image(v, prompt))]
-                yield own + (images[-1] if starts_afresh else [token for image in images for token in image])
+                yield own + (
+                    images[-1] if starts_afresh else [token for image in images for token in image]
+                )
 
     def sample(self, sampling: list[str]) -> dict[str, int]:
         """Tokens that the grammar allows; streams repeat that of their request."""
@@ -357,7 +430,9 @@ class Worker:
         if not grammar.opened:
             if rng.random() < arrival.image_rate:
                 return VOCABULARY.boi
-            return rng.choice((*range(VOCABULARY.text_start, VOCABULARY.visual_start), VOCABULARY.eos))
+            return rng.choice(
+                (*range(VOCABULARY.text_start, VOCABULARY.visual_start), VOCABULARY.eos)
+            )
         try:
             allowed = grammar.allowed()
         except KeyError:
@@ -367,7 +442,9 @@ class Worker:
         return rng.choice([token for token in allowed if token in small] or allowed)
 
     def check_prefix_cache(self) -> None:
-        """Each slot of a block in the prefix cache is computed, from the tokens that the block is found by."""
+        """Each slot of a block in the prefix cache is computed, from the tokens that the block is
+        found by.
+        """
         size = self.world.block_size
         for block in self.scheduler.kv_cache_manager.block_pool.blocks:
             if block.block_hash is None:
@@ -378,7 +455,9 @@ class Worker:
                 value = hash_prefix(value, token)
                 offset = position - (len(tokens) - size)
                 if offset >= 0:
-                    assert self.slots.get(block.block_id * size + offset) == value, "a block is cached too early"
+                    assert self.slots.get(block.block_id * size + offset) == value, (
+                        "a block is cached too early"
+                    )
 
 
 def make_request(request_id: str, arrival: Arrival, hasher: Any) -> Request:
@@ -392,8 +471,15 @@ def make_request(request_id: str, arrival: Arrival, hasher: Any) -> Request:
         extra |= {"height": 16 * height, "width": 16 * width, "area": 256 * height * width}
     params = SamplingParams(max_tokens=arrival.max_tokens, extra_args=extra, detokenize=False)
     return Request(
-        request_id, list(arrival.prompt), params, None, VOCABULARY.eos, arrival_time=float(arrival.step),
-        priority=arrival.priority, block_hasher=hasher, uncond_prompt_token_ids=arrival.uncond,
+        request_id,
+        list(arrival.prompt),
+        params,
+        None,
+        VOCABULARY.eos,
+        arrival_time=float(arrival.step),
+        priority=arrival.priority,
+        block_hasher=hasher,
+        uncond_prompt_token_ids=arrival.uncond,
         uncond_no_image_prompt_token_ids=arrival.uncond_no_image,
     )
 
@@ -402,7 +488,9 @@ def run(world: World) -> int:
     """Runs a world to its end, checks every step, and returns how many there were."""
     hashes = BlockHashes()
     kv_cache_utils.NONE_HASH = b"none"
-    hasher = kv_cache_utils.get_request_block_hasher(world.block_size, hashes) if world.caching else None
+    hasher = (
+        kv_cache_utils.get_request_block_hasher(world.block_size, hashes) if world.caching else None
+    )
     scheduler = make_scheduler(world)
     arrivals: dict[str, Arrival] = {}
     worker = Worker(world, arrivals, scheduler, hashes)
@@ -419,7 +507,11 @@ def run(world: World) -> int:
             received[request_id] = []
             scheduler.add_request(make_request(request_id, arrivals[request_id], hasher))
         for request_id, arrival in arrivals.items():
-            if request_id not in ended and arrival.patience is not None and len(received[request_id]) >= arrival.patience:
+            if (
+                request_id not in ended
+                and arrival.patience is not None
+                and len(received[request_id]) >= arrival.patience
+            ):
                 scheduler.finish_requests(request_id, RequestStatus.FINISHED_ABORTED)
                 ended[request_id] = "abort"
         if scheduler.has_requests():
@@ -455,13 +547,23 @@ def collect(outputs: dict[int, Any], received: dict[str, list[int]], ended: dict
 
 
 def assert_had_no_room(world: World, arrival: Arrival, tokens: list[int]) -> None:
-    """Without the tokens it was allowed, a request may only end where the context or all of the KV cache is full."""
+    """Without the tokens it was allowed, a request may only end where the context or all of the KV
+    cache is full.
+    """
     v = VOCABULARY
-    prompts = [arrival.prompt, *(p for p in (arrival.uncond, arrival.uncond_no_image) if p is not None)]
+    prompts = [
+        arrival.prompt,
+        *(p for p in (arrival.uncond, arrival.uncond_no_image) if p is not None),
+    ]
     longest = max(map(len, prompts)) + len(open_image(v, arrival.prompt)) + len(tokens)
     # Up to BOI and six tokens of a size are set aside for each stream.
-    blocks = sum(-(-(len(p) + len(open_image(v, arrival.prompt)) + len(tokens) + 8) // world.block_size) for p in prompts)
-    assert longest >= world.max_model_len or blocks > world.num_blocks - 1, "ended with room to go on"
+    blocks = sum(
+        -(-(len(p) + len(open_image(v, arrival.prompt)) + len(tokens) + 8) // world.block_size)
+        for p in prompts
+    )
+    assert longest >= world.max_model_len or blocks > world.num_blocks - 1, (
+        "ended with room to go on"
+    )
 
 
 def assert_nothing_leaked(scheduler: Scheduler, worker: Worker) -> None:
@@ -506,9 +608,15 @@ def trim_after_full_allocation(patch: pytest.MonkeyPatch) -> None:
     """The last token's slot is allocated, and so published, though it is computed a step later."""
     allocate = GuidedKVCacheManager.allocate_slots
 
-    def allocate_all(self: GuidedKVCacheManager, request: Request, *args: Any, **kwargs: Any) -> Any:
+    def allocate_all(
+        self: GuidedKVCacheManager, request: Request, *args: Any, **kwargs: Any
+    ) -> Any:
         blocks = allocate(self, request, *args, **kwargs)
-        if blocks is not None and self.scheduler.trimmed_groups and self.scheduler.trimmed_groups[-1].request is request:
+        if (
+            blocks is not None
+            and self.scheduler.trimmed_groups
+            and self.scheduler.trimmed_groups[-1].request is request
+        ):
             self.coordinator.allocate_new_blocks(request.request_id, request.num_tokens)
             self.cache_blocks(request, request.num_tokens)
         return blocks
@@ -527,7 +635,9 @@ def early_caching(patch: pytest.MonkeyPatch) -> None:
 
 
 def missing_free(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(GuidedKVCacheManager, "free_stream", lambda self, stream: self.scheduler.park(stream))
+    patch.setattr(
+        GuidedKVCacheManager, "free_stream", lambda self, stream: self.scheduler.park(stream)
+    )
 
 
 def missing_park(patch: pytest.MonkeyPatch) -> None:
@@ -558,7 +668,11 @@ def memory_not_reserved(patch: pytest.MonkeyPatch) -> None:
 def last_token_of_a_stream_runs_alone(patch: pytest.MonkeyPatch) -> None:
     missing = batch_scheduler.Stream.num_missing.fget
     assert missing is not None
-    patch.setattr(batch_scheduler.Stream, "num_missing", property(lambda self: missing(self) + (not self.is_known)))
+    patch.setattr(
+        batch_scheduler.Stream,
+        "num_missing",
+        property(lambda self: missing(self) + (not self.is_known)),
+    )
 
 
 def text_reaches_the_streams(patch: pytest.MonkeyPatch) -> None:
@@ -601,15 +715,30 @@ def all_blocks_hit(patch: pytest.MonkeyPatch) -> None:
 
 
 FAULTS: list[Callable[[pytest.MonkeyPatch], None]] = [
-    no_hold, no_trim, trim_after_full_allocation, early_caching, missing_free, missing_park, rows_not_reserved,
-    rows_not_returned, budget_not_reserved, memory_not_reserved, last_token_of_a_stream_runs_alone,
-    text_reaches_the_streams, third_stream_keeps_images, common_prefix_blocks, preempted_requests_stay_scheduled,
-    stuck_groups_wait_for_ever, all_blocks_hit,
+    no_hold,
+    no_trim,
+    trim_after_full_allocation,
+    early_caching,
+    missing_free,
+    missing_park,
+    rows_not_reserved,
+    rows_not_returned,
+    budget_not_reserved,
+    memory_not_reserved,
+    last_token_of_a_stream_runs_alone,
+    text_reaches_the_streams,
+    third_stream_keeps_images,
+    common_prefix_blocks,
+    preempted_requests_stay_scheduled,
+    stuck_groups_wait_for_ever,
+    all_blocks_hit,
 ]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_faults_are_found(fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_are_found(
+    fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The checks above fail when the scheduler is broken in any of these ways."""
     monkeypatch.setattr(f"{__name__}.MAX_STEPS", 1500)
     fault(monkeypatch)

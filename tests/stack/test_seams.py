@@ -1,4 +1,6 @@
-"""What crosses from one part of vLLM to the next: with the stack's fields, and without them as it was."""
+"""What crosses from one part of vLLM to the next: with the stack's fields, and without them as it
+was.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,10 @@ class Words:
 @pytest.fixture
 def preprocessor():
     config = SimpleNamespace(
-        is_encoder_decoder=False, is_multimodal_model=False, encoder_config=None, enable_prompt_embeds=True,
+        is_encoder_decoder=False,
+        is_multimodal_model=False,
+        encoder_config=None,
+        enable_prompt_embeds=True,
         hf_config=SimpleNamespace(model_type="any"),
     )
     return InputPreprocessor(config, Words())
@@ -39,8 +44,10 @@ def preprocessor():
 
 PLAIN = {
     "text": ("ab cde", {"type": "token", "prompt": "ab cde", "prompt_token_ids": [1, 2, 3]}),
-    "text-dict": ({"prompt": "ab", "cache_salt": "s"},
-                  {"type": "token", "prompt": "ab", "prompt_token_ids": [1, 2], "cache_salt": "s"}),
+    "text-dict": (
+        {"prompt": "ab", "cache_salt": "s"},
+        {"type": "token", "prompt": "ab", "prompt_token_ids": [1, 2], "cache_salt": "s"},
+    ),
     "tokens": ({"prompt_token_ids": [5]}, {"type": "token", "prompt_token_ids": [5]}),
 }
 
@@ -53,11 +60,18 @@ def test_plain_prompts_have_no_further_keys(case, preprocessor):
 
 def test_unconditional_prompts_are_tokenized_like_the_prompt(preprocessor):
     """The same settings apply, and token ids go before text."""
-    prompt = {"prompt": "ab cde", "uncond_prompt": "abcd", "uncond_no_image_prompt": "a",
-              "uncond_no_image_prompt_token_ids": [9, 9]}
+    prompt = {
+        "prompt": "ab cde",
+        "uncond_prompt": "abcd",
+        "uncond_no_image_prompt": "a",
+        "uncond_no_image_prompt_token_ids": [9, 9],
+    }
     inputs = preprocessor.preprocess(prompt, tokenization_kwargs={"add_special_tokens": False})
     assert inputs == {
-        "type": "token", "prompt": "ab cde", "prompt_token_ids": [2, 3], "uncond_prompt_token_ids": [4],
+        "type": "token",
+        "prompt": "ab cde",
+        "prompt_token_ids": [2, 3],
+        "uncond_prompt_token_ids": [4],
         "uncond_no_image_prompt_token_ids": [9, 9],
     }
 
@@ -78,8 +92,15 @@ def test_prompt_schemas_name_the_keys():
 
 def engine_request(**fields: object) -> EngineCoreRequest:
     arguments: dict[str, object] = {
-        "request_id": "r", "prompt_token_ids": [1, 2, 3], "mm_features": None, "sampling_params": SamplingParams(),
-        "pooling_params": None, "eos_token_id": 2, "arrival_time": 0.0, "lora_request": None, "cache_salt": None,
+        "request_id": "r",
+        "prompt_token_ids": [1, 2, 3],
+        "mm_features": None,
+        "sampling_params": SamplingParams(),
+        "pooling_params": None,
+        "eos_token_id": 2,
+        "arrival_time": 0.0,
+        "lora_request": None,
+        "cache_salt": None,
         "data_parallel_rank": None,
     }
     return EngineCoreRequest(**arguments | fields)
@@ -113,9 +134,13 @@ def test_hidden_streams_hash_like_users_requests():
     """The prefix cache serves a hidden stream and a plain request with the same prompt alike."""
     init_none_hash(hash)
     hasher = get_request_block_hasher(4, hash)
-    request = Request.from_engine_core_request(engine_request(uncond_prompt_token_ids=list(range(9))), hasher)
+    request = Request.from_engine_core_request(
+        engine_request(uncond_prompt_token_ids=list(range(9))), hasher
+    )
     stream = request.make_hidden_stream("s", list(range(9)), SamplingParams())
-    plain = Request.from_engine_core_request(engine_request(prompt_token_ids=list(range(9))), hasher)
+    plain = Request.from_engine_core_request(
+        engine_request(prompt_token_ids=list(range(9))), hasher
+    )
     assert len(stream.block_hashes) == 2
     assert stream.block_hashes == plain.block_hashes
     assert stream.block_hashes[:1] != request.block_hashes[:1]
@@ -131,9 +156,21 @@ def test_plain_completions_make_the_same_parameters():
 
 
 def test_image_fields_of_completions_become_extra_args():
-    request = completion(vllm_xargs={"a": 1}, guidance_scale=2.5, width=4, height=3, area=99, force_same_image_size=False)
+    request = completion(
+        vllm_xargs={"a": 1},
+        guidance_scale=2.5,
+        width=4,
+        height=3,
+        area=99,
+        force_same_image_size=False,
+    )
     assert request.to_sampling_params(5, None).extra_args == {
-        "a": 1, "guidance_scale": 2.5, "width": 4, "height": 3, "area": 99, "force_same_image_size": False,
+        "a": 1,
+        "guidance_scale": 2.5,
+        "width": 4,
+        "height": 3,
+        "area": 99,
+        "force_same_image_size": False,
     }
     assert request.vllm_xargs == {"a": 1}
 
@@ -150,10 +187,13 @@ def test_other_models_keep_sampler_processors_and_scheduler(start_engine, tmp_pa
     )
     from vllm.v1.sample.sampler import Sampler
 
-
-
     (tmp_path / "config.json").write_text(json.dumps(CONFIGS["llama"]))
-    engine = start_engine(SimpleNamespace(path=tmp_path), load_format="dummy", skip_tokenizer_init=True, max_model_len=256)
+    engine = start_engine(
+        SimpleNamespace(path=tmp_path),
+        load_format="dummy",
+        skip_tokenizer_init=True,
+        max_model_len=256,
+    )
 
     scheduler = engine.core.scheduler
     runner = engine.core.model_executor.driver_worker.worker.model_runner
@@ -161,7 +201,9 @@ def test_other_models_keep_sampler_processors_and_scheduler(start_engine, tmp_pa
     assert type(scheduler.kv_cache_manager) is KVCacheManager
     assert type(runner.sampler) is Sampler
     assert {type(processor) for processor in runner.input_batch.logitsprocs.all} == {
-        LogitBiasLogitsProcessor, MinPLogitsProcessor, MinTokensLogitsProcessor,
+        LogitBiasLogitsProcessor,
+        MinPLogitsProcessor,
+        MinTokensLogitsProcessor,
     }
 
 

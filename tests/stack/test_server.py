@@ -16,7 +16,9 @@ from workload import editing, text_to_image
 
 @pytest.fixture(scope="module")
 def server(checkpoint, tmp_path_factory):
-    with Server(checkpoint, tmp_path_factory.mktemp("server") / "log", "--max-num-seqs", "15") as server:
+    with Server(
+        checkpoint, tmp_path_factory.mktemp("server") / "log", "--max-num-seqs", "15"
+    ) as server:
         yield server
 
 
@@ -38,13 +40,19 @@ def words(oracle):
 
 def body(request: Request, **fields):
     """Arguments of `client.completions.create` for a greedy request."""
-    extra = {"return_token_ids": True, "stop_token_ids": list(request.stop), **extra_args_of(request)}
+    extra = {
+        "return_token_ids": True,
+        "stop_token_ids": list(request.stop),
+        **extra_args_of(request),
+    }
     if request.uncond is not None:
         extra["uncond_prompt_token_ids"] = request.uncond
     if request.uncond_no_image is not None:
         extra["uncond_no_image_prompt_token_ids"] = request.uncond_no_image
     arguments = {
-        "prompt": request.prompt, "temperature": 0, "max_tokens": request.max_tokens,
+        "prompt": request.prompt,
+        "temperature": 0,
+        "max_tokens": request.max_tokens,
         "logit_bias": {str(token): bias for token, bias in request.logit_bias.items()},
         "extra_body": extra | fields.pop("extra_body", {}),
     }
@@ -76,8 +84,11 @@ def test_text(client, model, oracle, words):
     """Prompts as text; the answer's text is the words of its tokens."""
     request = text_to_image(oracle.vocabulary, 3, "2*3")
     text = {"prompt": " ".join(words[token] for token in request.prompt)}
-    extra = {"uncond_prompt": " ".join(words[token] for token in request.uncond), "uncond_prompt_token_ids": None,
-             "skip_special_tokens": False}
+    extra = {
+        "uncond_prompt": " ".join(words[token] for token in request.uncond),
+        "uncond_prompt_token_ids": None,
+        "skip_special_tokens": False,
+    }
     response = client.completions.create(model=model, **body(request, **text, extra_body=extra))
     expected = oracle.generate(request)
     assert tokens_of(response.choices[0]) == expected
@@ -88,9 +99,11 @@ def test_text(client, model, oracle, words):
 def test_streaming(client, model, oracle):
     """Deltas add up to the result, and arrive one by one."""
     request = text_to_image(oracle.vocabulary, 4, "4*4")
-    chunks = list(client.completions.create(
-        model=model, stream=True, stream_options={"include_usage": True}, **body(request)
-    ))
+    chunks = list(
+        client.completions.create(
+            model=model, stream=True, stream_options={"include_usage": True}, **body(request)
+        )
+    )
     deltas = [tokens_of(chunk.choices[0]) for chunk in chunks if chunk.choices]
     expected = oracle.generate(request)
     assert [token for delta in deltas for token in delta] == expected
@@ -103,13 +116,26 @@ def test_streaming(client, model, oracle):
 def test_batch_of_prompts(client, model, oracle, shared):
     """Several prompts with one unconditional prompt for all, or one for each."""
     v = oracle.vocabulary
-    requests = [text_to_image(v, 3, "2*3", prompt=v.text(9 + seed, seed=50 + seed), uncond=v.text(5 if shared else 4 + seed, seed=60))
-                for seed in range(3)]
+    requests = [
+        text_to_image(
+            v,
+            3,
+            "2*3",
+            prompt=v.text(9 + seed, seed=50 + seed),
+            uncond=v.text(5 if shared else 4 + seed, seed=60),
+        )
+        for seed in range(3)
+    ]
     uncond = requests[0].uncond if shared else [request.uncond for request in requests]
-    arguments = body(requests[0], prompt=[request.prompt for request in requests],
-                     extra_body={"uncond_prompt_token_ids": uncond})
+    arguments = body(
+        requests[0],
+        prompt=[request.prompt for request in requests],
+        extra_body={"uncond_prompt_token_ids": uncond},
+    )
     response = client.completions.create(model=model, **arguments)
-    found = [tokens_of(choice) for choice in sorted(response.choices, key=lambda choice: choice.index)]
+    found = [
+        tokens_of(choice) for choice in sorted(response.choices, key=lambda choice: choice.index)
+    ]
     assert found == [oracle.generate(request) for request in requests]
 
 
@@ -120,13 +146,17 @@ def test_n(client, model, oracle):
     response = client.completions.create(model=model, **body(request, n=3, temperature=1.0, seed=3))
     images = [tokens_of(choice) for choice in response.choices]
     assert len({tuple(image) for image in images}) == 3
-    assert all(image[:5] == v.header(3, 3) and len(image) == 17 and image[-1] == v.eoi for image in images)
+    assert all(
+        image[:5] == v.header(3, 3) and len(image) == 17 and image[-1] == v.eoi for image in images
+    )
     assert response.usage.prompt_tokens == len(request.prompt)
     assert response.usage.completion_tokens == 3 * 17
 
 
 def test_plain_requests_and_unknown_fields(client, model, oracle):
-    """A request without image parameters is what it was; fields that nobody knows are ignored, as upstream does."""
+    """A request without image parameters is what it was; fields that nobody knows are ignored, as
+    upstream does.
+    """
     request = Request(prompt=oracle.vocabulary.text(12, seed=70), max_tokens=12)
     arguments = body(request, extra_body={"no_such_field": 1})
     response = client.completions.create(model=model, **arguments)
@@ -138,7 +168,9 @@ def test_concurrent_clients(server, model, oracle, workload):
     names = [name for name in workload.requests if "free-size" not in name]
 
     async def one(client, name, hang_up):
-        stream = await client.completions.create(model=model, stream=True, **body(workload.requests[name]))
+        stream = await client.completions.create(
+            model=model, stream=True, **body(workload.requests[name])
+        )
         tokens = []
         async for chunk in stream:
             tokens += tokens_of(chunk.choices[0])
@@ -148,8 +180,14 @@ def test_concurrent_clients(server, model, oracle, workload):
         return tokens
 
     async def all_of_them():
-        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
-            jobs = [one(client, name, hang_up) for name in names for hang_up in (False, len(name) % 2 == 0)]
+        async with openai.AsyncOpenAI(
+            base_url=f"{server.url}/v1", api_key="none", max_retries=0
+        ) as client:
+            jobs = [
+                one(client, name, hang_up)
+                for name in names
+                for hang_up in (False, len(name) % 2 == 0)
+            ]
             return await asyncio.gather(*jobs)
 
     results = asyncio.run(all_of_them())
@@ -164,11 +202,19 @@ def test_concurrent_clients(server, model, oracle, workload):
 def test_metrics_count_a_guided_request_once(server, client, model, oracle):
     """One request, its own prompt tokens and its own generated tokens."""
     request = text_to_image(oracle.vocabulary, 2, "3*4", prompt=oracle.vocabulary.text(33, seed=71))
-    names = ("vllm:request_success_total", "vllm:prompt_tokens_total", "vllm:generation_tokens_total")
+    names = (
+        "vllm:request_success_total",
+        "vllm:prompt_tokens_total",
+        "vllm:generation_tokens_total",
+    )
     before = [server.metric(name) for name in names]
     client.completions.create(model=model, **body(request))
     after = [server.metric(name) for name in names]
-    assert [b - a for a, b in zip(before, after, strict=True)] == [1, 33, len(oracle.generate(request))]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [
+        1,
+        33,
+        len(oracle.generate(request)),
+    ]
 
 
 BAD = {
@@ -199,7 +245,9 @@ def test_bad_parameters_are_http_400(client, model, oracle, case, stream):
     extra, message = BAD[case]
     request = text_to_image(oracle.vocabulary, 2, "2*2")
     with pytest.raises(openai.BadRequestError, match=message) as error:
-        list(client.completions.create(model=model, stream=stream, **body(request, extra_body=extra)))
+        list(
+            client.completions.create(model=model, stream=stream, **body(request, extra_body=extra))
+        )
     assert error.value.status_code == 400
     response = client.completions.create(model=model, **body(request))
     assert tokens_of(response.choices[0]) == oracle.generate(request)
