@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The ids of a checkpoint: control tokens, then text, then visual tokens, then a tail of text."""
+    """The ids of a checkpoint: control tokens, text, visual tokens, a tail of text."""
 
     visual_size: int = 128
     text_size: int = 40

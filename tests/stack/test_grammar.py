@@ -347,7 +347,7 @@ class TestTokens:
 
     @pytest.mark.parametrize("key", [int, str])
     def test_additional_config_wins(self, key: type) -> None:
-        """The callers of the public patches pass ids, and JSON turns those of a map into strings."""
+        """Callers of the public patches pass ids, and JSON turns those of a map into strings."""
         characters = {key(70 + i): character for i, character in enumerate("0123456789*")}
         config = make_config(
             {

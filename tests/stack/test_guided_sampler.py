@@ -368,7 +368,7 @@ def test_order_of_rows_does_not_matter() -> None:
 
 
 def test_other_rows_are_the_stock_samplers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plain rows get the tokens that they get without any image in the batch, from the same draws."""
+    """Plain rows get the tokens they get without any image in the batch, from the same draws."""
     settings_of_rows = [
         SamplingParams(temperature=0.9, top_k=5, top_p=0.8, seed=11),
         SamplingParams(temperature=0.0),
