@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import vllm_patchkit
-from support.environments import STEP_4, install, make_stack
+from support.environments import STEP_4, install, make_stack, write_wheel
 
 HEAVY = ("torch", "vllm", "git", "docker", "unidiff", "requests", "packaging", "email")
 
@@ -42,6 +43,58 @@ def test_it_works_without_the_command_line(tmp_path: Path) -> None:
     assert vllm_patchkit.apply(environment.prefix, stack=stack).done
     assert environment.tree() == STEP_4
     assert vllm_patchkit.verify(environment.prefix, stack=stack).report.state == "applied"
+
+
+def test_lint_lock_and_wheels_are_there_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Values come back and nothing is printed, where the command line prints."""
+    stack = make_stack(tmp_path / "tiny")
+    base = write_wheel(tmp_path / "base")
+    assert vllm_patchkit.lint(stack, base=base) == []
+    (stack / "lock.json").unlink()
+    (finding,) = vllm_patchkit.lint(stack, base=base)
+    assert finding.code.value == "L501"
+    assert vllm_patchkit.lock(stack, base=base, release=True).changed
+    assert not vllm_patchkit.lock(stack, base=base).changed
+    built = vllm_patchkit.build_wheel(stack, out=tmp_path / "out", base=base)
+    assert built.version == "0.11.0+tiny.1"
+    assert vllm_patchkit.check_wheel(built.path, base=base).differences == ()
+    assert vllm_patchkit.identify(built.path, stacks=[stack]).stacks[0].prefix == 4
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_goes_wrong_is_an_error_with_a_code_and_never_an_exit(tmp_path: Path) -> None:
+    with pytest.raises(vllm_patchkit.PatchkitError, match="there is no stack 'nothing'") as caught:
+        vllm_patchkit.lint("nothing")
+    assert caught.value.exit_code is vllm_patchkit.ExitCode.USAGE
+    assert isinstance(caught.value, vllm_patchkit.errors.UsageError)
+
+
+def test_nothing_but_the_command_line_prints_or_exits() -> None:
+    """The worker runs in another process and talks to this one through its standard output."""
+    package = Path(vllm_patchkit.__file__).parent
+    edges = {package / name for name in ("cli", "worker", "terminal.py", "__main__.py")}
+    edges |= {package / "smoke" / "__main__.py", package / "doctor" / "probe.py"}
+    for path in sorted(package.rglob("*.py")):
+        if edges & {path, *path.parents}:
+            continue
+        for call in (node for node in ast.walk(ast.parse(path.read_bytes()))
+                     if isinstance(node, ast.Call)):  # fmt: skip
+            assert ast.unparse(call.func) not in ("print", "sys.exit", "exit", "quit"), path
+
+
+def test_types_name_what_the_module_offers() -> None:
+    """What type checkers see and what is found when the program runs are one list."""
+    tree = ast.parse(Path(vllm_patchkit.__file__).read_bytes())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    typed = {
+        alias.name
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed | {"__version__"} == set(vllm_patchkit.__all__)
 
 
 def test_importing_it_imports_next_to_nothing() -> None:

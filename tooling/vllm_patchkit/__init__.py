@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "ExitCode",
+    "PatchkitError",
     "__version__",
     "apply",
+    "build_wheel",
     "check_stack",
+    "check_wheel",
+    "errors",
     "find_stack",
     "find_target",
     "identify",
     "identify_contents",
+    "lint",
+    "lock",
     "read_lock",
     "read_stack",
     "revert",
@@ -26,6 +33,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from vllm_patchkit import errors
+    from vllm_patchkit.errors import ExitCode, PatchkitError
+    from vllm_patchkit.library import build_wheel, check_wheel, lint, lock
     from vllm_patchkit.operations import (
         apply,
         identify,
@@ -39,12 +49,18 @@ if TYPE_CHECKING:
     from vllm_patchkit.target.find import find_target
 
 _HOMES = {
+    "ExitCode": "errors",
+    "PatchkitError": "errors",
     "apply": "operations",
+    "build_wheel": "library",
     "check_stack": "stack.lint",
+    "check_wheel": "library",
     "find_stack": "stack.read",
     "find_target": "target.find",
     "identify": "operations",
     "identify_contents": "operations",
+    "lint": "library",
+    "lock": "library",
     "read_lock": "stack.read",
     "read_stack": "stack.read",
     "revert": "operations",
@@ -54,9 +70,14 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    if name == "errors":
+        return import_module(f"{__name__}.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

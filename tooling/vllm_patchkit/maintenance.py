@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def lint_stack(folder: Path, *, base: str | None = None, console: Console) -> li
     except StackError:
         # Without a base to name, the rules that need none still apply.
         return check_files(files, lock, lambda _: None)
-    return check_files(files, lock, open_base(base, wanted, console).read)
+    with closing(open_base(base, wanted, console)) as release:
+        return check_files(files, lock, release.read)
 
 
 def lock_stack(
@@ -70,10 +72,12 @@ def lock_stack(
     stack = read_stack(folder)
     path = folder / LOCK
     previous = read_lock(path) if path.is_file() else None
-    lock = make_lock(stack, open_base(base, stack.base, console).read, previous=previous)
+    with closing(open_base(base, stack.base, console)) as pristine:
+        lock = make_lock(stack, pristine.read, previous=previous)
     for spec in known:
         version, target = _open_known(spec, stack.base, console)
-        lock = add_known(lock, version, target.read)
+        with closing(target):
+            lock = add_known(lock, version, target.read)
     if release:
         lock = record_release(lock)
     data = format_lock(lock)
