@@ -12,6 +12,8 @@ example:
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 from pathlib import Path
 
 from vllm_patchkit.errors import ExitCode, UsageError
@@ -24,6 +26,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--libraries", type=Path, metavar="DIR", help="site-packages to take compiled files from"
     )
+    parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
 
 
@@ -36,6 +39,9 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if not words:
         raise UsageError("which command?", hint="write it after --: bisect emu3_5 -- pytest -x")
     found = bisect_stack(find_stack(args.stack), words, console, libraries=args.libraries)
+    if args.json:
+        console.result(json.dumps({"format": 1, **dataclasses.asdict(found)}, indent=2))
+        return ExitCode.OK if found.culprit is not None else ExitCode.FAILED
     console.note(f"the command ran {found.runs} times")
     if found.culprit is not None:
         console.result(found.culprit)

@@ -7,6 +7,8 @@ from its files, or those given. With --check, compares the installed flash-attn 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cuda", help="such as 12 or 12.8")
     parser.add_argument("--cxx11-abi", choices=["true", "false"], help="torch's C++ ABI")
     parser.add_argument("--check", action="store_true", help="check the installed flash-attn")
+    parser.add_argument(
+        "--json", action="store_true", help="print the file or the findings as JSON"
+    )
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -42,14 +47,17 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
     given = _given(args)
     if given is not None and not args.check:
-        console.result(release_file(given))
-        return ExitCode.OK
+        return _print_file(release_file(given), args, console)
     folders = site_folders(args.python or sys.executable)
     environment = given or read_environment(folders)
     if not args.check:
-        console.result(release_file(environment))
-        return ExitCode.OK
+        return _print_file(release_file(environment), args, console)
     findings = check_installed(folders, environment)
+    if args.json:
+        rows = [dataclasses.asdict(finding) for finding in findings]
+        console.result(json.dumps({"format": 1, "findings": rows}, indent=2))
+        misfit = any(finding.fits is False for finding in findings)
+        return ExitCode.FAILED if misfit else ExitCode.OK
     marks = {True: ("fits", "green"), False: ("does not fit", "red"), None: ("unknown", "yellow")}
     for finding in findings:
         word, colour = marks[finding.fits]
@@ -59,6 +67,11 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         return ExitCode.OK
     console.note(f"the file that fits: {release_file(environment)}")
     return ExitCode.FAILED
+
+
+def _print_file(name: str, args: argparse.Namespace, console: Console) -> int:
+    console.result(json.dumps({"format": 1, "file": name}, indent=2) if args.json else name)
+    return ExitCode.OK
 
 
 def _given(args: argparse.Namespace) -> Environment | None:

@@ -11,6 +11,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from pathlib import Path
@@ -34,6 +35,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--author", help='"Name <address>" (default: GIT_AUTHOR_*, or git\'s own)')
     parser.add_argument("--date", help="mail date of the patch (default: now)")
     parser.add_argument("--against", choices=("base", "stack"), help="what was changed")
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -53,7 +55,10 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     console.note(f"taken against the {captured.against}:")
     for path, file in sorted(captured.files.items()):
         console.note(f"  {'deleted' if file is None else 'changed'} {path}")
-    print_published(published, console)
+    if args.json:
+        console.result(json.dumps(published.to_json(), indent=1))
+    else:
+        print_published(published, console)
     return ExitCode.OK
 
 

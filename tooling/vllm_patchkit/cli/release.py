@@ -7,6 +7,7 @@ provenance, release notes out of CHANGELOG.md, and SHA256SUMS.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from vllm_patchkit.errors import ExitCode
@@ -25,6 +26,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write; must not exist")
     parser.add_argument("--project", type=Path, default=Path(), help="the toolkit's checkout")
     parser.add_argument("--sign", action="store_true", help="sign each file through sigstore")
+    parser.add_argument("--json", action="store_true", help="print folder and digests as JSON")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -48,5 +50,9 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             sign=args.sign,
         )
     console.note(f"{len(release.digests)} files and their checksums")
-    console.result(str(release.folder))
+    if args.json:
+        document = {"format": 1, "folder": str(release.folder), "sha256": release.digests}
+        console.result(json.dumps(document, indent=2))
+    else:
+        console.result(str(release.folder))
     return ExitCode.OK

@@ -10,6 +10,7 @@ example:
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from vllm_patchkit.errors import ExitCode, UsageError
@@ -20,6 +21,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``undo``."""
     parser.add_argument("stack", nargs="?", help="name or folder of the stack")
     parser.add_argument("--list", action="store_true", help="list what could be taken back")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     parser.add_argument(
         "--force", action="store_true", help="even if the folder was edited by hand since"
     )
@@ -30,11 +32,17 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.fork.edit import list_history, undo
 
     folder = _find_folder(args.stack)
+    if args.list and args.json:
+        rows = [{"commit": one.commit, "title": one.title} for one in list_history(folder)]
+        console.result(json.dumps({"format": 1, "operations": rows}, indent=2))
+        return ExitCode.OK
     if args.list:
         for operation in list_history(folder):
             console.result(f"{operation.commit[:12]} {operation.title}")
         return ExitCode.OK
-    console.result(f"undone: {undo(folder, force=args.force)}")
+    title = undo(folder, force=args.force)
+    document = json.dumps({"format": 1, "undone": title}, indent=2)
+    console.result(document if args.json else f"undone: {title}")
     return ExitCode.OK
 
 

@@ -89,7 +89,8 @@ def _check(args: argparse.Namespace, console: Console) -> int:
 
 def _print_report(report: CheckReport, console: Console) -> None:
     if not report.differences:
-        console.result(f"{report.wheel.name} is, byte for byte, what its provenance says")
+        if not console.quiet:
+            console.result(f"{report.wheel.name} is, byte for byte, what its provenance says")
         return
     console.result(f"{report.wheel.name} is not what its provenance says:")
     for difference in report.differences:

@@ -1,0 +1,184 @@
+"""How every command behaves towards terminals, pipes and scripts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.environments import install, make_stack, write_wheel
+from vllm_patchkit import __version__
+from vllm_patchkit.cli import COMMANDS, main, make_parser
+
+# Their output is a diff, a page, a path or a script, which is for machines already.
+NO_JSON = {"diff", "range-diff", "report", "export", "edit", "completion"}
+OWN = "vllm_patchkit"
+COLD = {OWN, *(f"{OWN}.{name}" for name in ("cli", "errors", "terminal"))}
+
+
+def options_of(command: str) -> set[str]:
+    """Return every option string of a command."""
+    (commands,) = (
+        action
+        for action in make_parser(command)._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    return {word for action in commands.choices[command]._actions for word in action.option_strings}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_the_common_options_and_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = options_of(command)
+    assert {"--help", "--quiet", "--log-file"} <= options
+    assert ("--json" in options) == (command not in NO_JSON)
+    assert main([command, "--help"]) == 0
+    page = capsys.readouterr().out
+    assert f"vllm-patchkit {command}" in page.partition("\n\n")[2]
+    assert "example" in page.lower()
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"]])
+def test_the_front_door_opens_without_the_house(words: list[str]) -> None:
+    """Start-up is imports: these two import neither a command nor anything heavy."""
+    code = (
+        f"import sys; from vllm_patchkit.cli import main; main({words}); "
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert {name for name in loaded if name.startswith(OWN)} == COLD
+    heavy = {"json", "subprocess", "zipfile", "hashlib", "email", "asyncio", "importlib.metadata"}
+    started = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True
+    )
+    assert not (loaded - set(started.stdout.split())) & heavy
+
+
+def test_the_version_is_all_that_version_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr() == (f"{__version__}\n", "")
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    return make_stack(tmp_path / "tiny")
+
+
+def test_quiet_says_nothing_where_all_is_well(
+    stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = str(install(tmp_path / "env").prefix)
+    base = str(write_wheel(tmp_path / "base"))
+    for words in (
+        ["verify", place, "--stack", str(stack)],
+        ["apply", place, "--stack", str(stack)],
+        ["status", place, "--stack", str(stack)],
+        ["revert", place, "--stack", str(stack)],
+        ["lint", str(stack), "--base", base],
+        ["lock", str(stack), "--base", base],
+    ):
+        assert main([words[0], "--quiet", *words[1:]]) == 0
+        assert capsys.readouterr() == ("", ""), words
+
+
+def test_quiet_still_says_what_is_wrong(
+    stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = install(tmp_path / "env")
+    (environment.site / "vllm/engine.py").write_bytes(b"drifted\n")
+    words = [str(environment.prefix), "--stack", str(stack)]
+    assert main(["verify", "--quiet", *words]) == 1
+    assert "vllm/engine.py" in capsys.readouterr().out
+    assert main(["apply", "--quiet", *words]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("vllm-patchkit: error: ")
+
+
+def test_quiet_json_is_still_json(
+    stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = str(install(tmp_path / "env").prefix)
+    assert main(["verify", "-q", "--json", place, "--stack", str(stack)]) == 0
+    assert json.loads(capsys.readouterr().out)["report"]["state"] == "pristine"
+
+
+def test_a_log_file_has_every_message_with_its_time(stack: Path, tmp_path: Path) -> None:
+    place, log = str(install(tmp_path / "env").prefix), tmp_path / "log"
+    words = ["--quiet", "--log-file", str(log), place, "--stack", str(stack)]
+    assert main(["apply", *words]) == 0
+    assert main(["apply", *words, "--upto", "0009"]) == 2
+    lines = log.read_text().splitlines()
+    assert any(line.endswith("applied, 4 of 4 patches") for line in lines)
+    assert any(" error: " in line for line in lines)
+    assert all(line[:2] == "20" and line[10] == "T" for line in lines if " error: " in line)
+
+
+def test_a_log_file_that_cannot_be_written_is_a_mistake_of_the_call(
+    stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "no" / "such" / "folder"
+    assert main(["verify", "--log-file", str(log), "--stack", str(stack)]) == 2
+    assert "--log-file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("surroundings", "coloured"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ({"CI": "true"}, False),
+    ],
+)
+def test_colour_is_for_terminals(
+    surroundings: dict[str, str],
+    coloured: bool,
+    stack: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value)
+    assert main(["verify", str(install(tmp_path / "env").prefix), "--stack", str(stack)]) == 0
+    assert ("\x1b[" in capsys.readouterr().out) == coloured
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [([], 2), (["nonsense"], 2), (["verify", "--nonsense"], 2), (["--help"], 0)],
+)
+def test_exit_codes_of_the_call(words: list[str], code: int) -> None:
+    assert main(words) == code
+
+
+def test_completion_is_a_script_that_the_shell_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    ask = (
+        "COMP_WORDS=(vllm-patchkit ver); COMP_CWORD=1; COMP_LINE='vllm-patchkit ver'; "
+        "_shtab_vllm_patchkit; printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"{script}\n{ask}"], capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) == {"verify", "verify-release"}
+    assert main(["completion", "zsh"]) == 0
+    assert capsys.readouterr().out.startswith("#compdef vllm-patchkit")
+
+
+def test_completion_names_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "bash"]) == 3
+    assert "vllm-patchkit[completion]" in capsys.readouterr().err
