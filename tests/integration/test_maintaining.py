@@ -1,0 +1,122 @@
+"""docs/maintaining.md, executed: every command in order, every line that it shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from vllm_patchkit.cache import cache_dir
+from vllm_patchkit.wheel.inputs import fetch_input
+
+pytestmark = [pytest.mark.network, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "maintaining.md"
+MARK = "@@done@@"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of the page, the status it shall end with, and lines of its output."""
+
+    command: str
+    status: int
+    shown: tuple[str, ...]
+
+
+def read_steps(text: str) -> list[Step]:
+    steps: list[Step] = []
+    for block in re.findall(r"```console\n(.*?)```", text, re.S):
+        for part in re.split(r"(?m)^\$ ", block)[1:]:
+            first, *rest = part.rstrip("\n").split("\n")
+            more = [line[1:].removeprefix(" ") for line in rest if line.startswith(">")]
+            status = [int(line.split()[-1]) for line in rest if line.startswith("# exit status")]
+            shown = tuple(line for line in rest if line[:1] not in (">", "#"))
+            steps.append(Step("\n".join([first, *more]), status[0] if status else 0, shown))
+    return steps
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh cache with the wheels that this machine has fetched already."""
+    for name in ("vllm-0.11.0", "vllm-0.11.1", "vllm-0.11.2"):
+        fetch_input(name)
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "inputs").symlink_to(cache_dir() / "inputs")
+    return cache
+
+
+def environment(cache: Path, fork: Path) -> dict[str, str]:
+    """A newcomer's environment: no home, no git identity or configuration."""
+    home = fork.parent / "home"
+    home.mkdir(exist_ok=True)
+    tools = Path(sys.executable).parent
+    return {
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "FORK": str(fork),
+        "VLLM_PATCHKIT_CACHE": str(cache),
+        "NO_COLOR": "1",
+        "CI": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def test_page_in_order(tmp_path: Path, cache: Path) -> None:
+    fork = tmp_path / "fork"
+    shutil.copytree(ROOT / "tests" / "data" / "slow_steps", fork / "diffs")
+    steps = read_steps(PAGE.read_text())
+    assert len(steps) > 30
+    script = "".join(f"{step.command}\nprintf '\\n{MARK}%s\\n' $?\n" for step in steps)
+    done = subprocess.run(
+        ["bash", "--norc"],
+        input=script,
+        cwd=fork,
+        env=environment(cache, fork),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    outputs = re.split(rf"\n?{MARK}(\d+)\n", done.stdout)
+    assert len(outputs) == 2 * len(steps) + 1, done.stdout[-2000:]
+    for step, said, status in zip(steps, outputs[::2], outputs[1::2], strict=False):
+        assert int(status) == step.status, f"{step.command}\n{said}"
+        for line in step.shown:
+            assert line in said, f"{step.command}\nshall print: {line}\nprinted: {said}"
+
+
+@pytest.mark.parametrize(("part", "words"), [("plain", []), ("normalised", ["--normalise"])])
+def test_matrix_of_emu3_5_is_as_measured(
+    tmp_path: Path, cache: Path, part: str, words: list[str]
+) -> None:
+    argv = [sys.executable, "-m", "vllm_patchkit", "rebase", str(ROOT / "patches" / "emu3_5"),
+            "--dry-run", "--onto", "0.11.1", "--onto", "0.11.2", "--markdown", *words]  # fmt: skip
+    done = subprocess.run(
+        argv, cwd=tmp_path, env=environment(cache, tmp_path), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    found = re.search(rf"<!-- emu3_5 {part} -->\n(.*?)<!-- end -->", PAGE.read_text(), re.S)
+    assert found is not None
+    assert found[1] == done.stdout, f"put this into {PAGE.name}:\n{done.stdout}"
+
+
+def test_normalising_halves_the_conflicts_of_emu3_5() -> None:
+    """The documented tables, which the test above holds to what is measured, say so."""
+    text = PAGE.read_text()
+    sums = []
+    for part in ("plain", "normalised"):
+        found = re.search(rf"<!-- emu3_5 {part} -->\n(.*?)<!-- end -->", text, re.S)
+        assert found is not None
+        sums.append([int(count) for count in re.findall(r"(\d+) places", found[1])])
+    plain, normalised = sums
+    assert len(plain) == len(normalised) == 2
+    assert all(2 * less <= more for less, more in zip(normalised, plain, strict=True))
