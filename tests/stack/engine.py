@@ -60,6 +60,9 @@ class Engine:
             "max_model_len": 512,
             "max_num_seqs": 32,
             "block_size": 16,
+            # 1 GiB of KV cache, the least that the CPU backend takes otherwise, outlives its
+            # engine: a session of many engines would run out of memory.
+            "num_gpu_blocks_override": 2048,
             "enforce_eager": True,
             "disable_log_stats": True,
             "seed": 0,
