@@ -74,7 +74,7 @@ def check_network(folder):
     config = tiny.make_config(vocabulary)
     kept = {name: config[name] for name in (*tiny.SHAPE, "vocab_size")}
     peer = Qwen3ForCausalLM(Qwen3Config(**kept, attn_implementation="eager")).double()
-    oracle = OracleModel.read(folder, double=True)
+    oracle = OracleModel.read(folder, "float64")
     missing, unexpected = peer.load_state_dict(oracle.weights, strict=False)
     assert (missing, unexpected) == ([], [])
     draw = random.Random(3)

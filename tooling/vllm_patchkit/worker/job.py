@@ -48,6 +48,11 @@ class Job:
         return Path(self.model) if self.model else self.scratch / "checkpoint"
 
     @property
+    def calm_checkpoint(self) -> Path:
+        """The tiny checkpoint in bfloat16 that stage ``precision`` loads."""
+        return self.scratch / "checkpoint-bfloat16"
+
+    @property
     def cases_file(self) -> Path:
         """Where stage ``prepare`` leaves the cases."""
         return self.scratch / "cases.json"

@@ -25,18 +25,21 @@ class OracleModel:
     weights: dict[str, torch.Tensor]
 
     @classmethod
-    def read(cls, folder: Path, *, double: bool = False) -> OracleModel:
-        """Read a checkpoint; compute in float64 with ``double``, else in float32."""
+    def read(cls, folder: Path, dtype: str = "float32") -> OracleModel:
+        """Read a checkpoint, to compute in ``dtype``."""
         import torch
         from safetensors.torch import load_file
 
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        dtype = torch.float64 if double else torch.float32
         weights = load_file(folder / "model.safetensors")
-        return cls(config=config, weights={name: w.to(dtype) for name, w in weights.items()})
+        kind = getattr(torch, dtype)
+        return cls(config=config, weights={name: w.to(kind) for name, w in weights.items()})
 
     def logits(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Return the logits (vocabulary,) that follow the last of ``tokens``."""
+        """Return the logits (vocabulary,) that follow the last of ``tokens``.
+
+        At least float32: in lower precision they are computed so, and then widened.
+        """
         import torch
 
         with torch.no_grad():
@@ -44,7 +47,8 @@ class OracleModel:
             for number in range(self.config["num_hidden_layers"]):
                 hidden = self._layer(hidden, f"model.layers.{number}")
             last = self._norm(hidden[-1], "model.norm")
-            return self.weights["lm_head.weight"] @ last
+            logits = self.weights["lm_head.weight"] @ last
+            return logits if logits.dtype == torch.float64 else logits.float()
 
     def _layer(self, hidden: torch.Tensor, name: str) -> torch.Tensor:
         hidden = hidden + self._attention(self._norm(hidden, f"{name}.input_layernorm"), name)

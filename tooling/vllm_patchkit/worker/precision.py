@@ -1,4 +1,4 @@
-"""Stage ``precision``: guided logits in bfloat16 against a float64 oracle.
+"""Stage ``precision``: guided log probabilities in bfloat16 against a float64 oracle.
 
 Greedy tokens cannot be compared across precisions, so the oracle is led along the engine's own
 tokens, and what it would have chosen from is compared with what the engine chose from.
@@ -32,16 +32,17 @@ def run(job: Job) -> None:
     vocabulary = read_vocabulary(job)
     started = time.monotonic()
     answers = generate(job, vocabulary)
-    model = OracleModel.read(job.checkpoint, double=True)
+    oracle = OracleModel.read(job.calm_checkpoint, "float64")
+    plain = OracleModel.read(job.calm_checkpoint, "bfloat16")
     problems = []
-    count = 0
     for case, tokens, rows in answers:
-        count += len(tokens)
-        error, places = relative_error(model, vocabulary, case, tokens, rows)
-        events.note(STAGE, f"{case.name}: relative error {error:.2e} over {places} choices")
-        detail = f"{error:.2e} over {places} choices (limit {LIMIT:.0e})"
-        name = f"bfloat16 guided logits of {case.name} near the float64 oracle's"
-        if not events.check(STAGE, name, places > 0 and error < LIMIT, detail):
+        scores = oracle_scores(oracle, vocabulary, case, tokens)
+        error = relative_error(rows, scores)
+        peer = relative_error(oracle_scores(plain, vocabulary, case, tokens), scores)
+        detail = f"{error:.1e} over {len(scores)} choices, limit {LIMIT:.0e} "
+        detail += f"(plain PyTorch in bfloat16: {peer:.1e})"
+        name = f"bfloat16: guided log probabilities of {case.name} are near the float64 oracle's"
+        if not events.check(STAGE, name, error < LIMIT, detail):
             problems.append(f"{case.name}: relative error {detail}")
     seconds = time.monotonic() - started
     events.send(
@@ -50,7 +51,7 @@ def run(job: Job) -> None:
         ok=not problems,
         problems=problems,
         requests=len(answers),
-        tokens=count,
+        tokens=sum(len(tokens) for _, tokens, _ in answers),
         seconds=round(seconds, 4),
         tokens_per_s=None,
         images=[],
@@ -60,16 +61,17 @@ def run(job: Job) -> None:
 
 def generate(
     job: Job, vocabulary: Vocabulary
-) -> list[tuple[Case, list[int], list[dict[int, float]]]]:
-    """Return case, tokens and, per token, the guided logits by token id."""
+) -> list[tuple[Case, list[int], dict[int, torch.Tensor]]]:
+    """Return case, tokens and, per token, what was sampled from by token id."""
     started = time.monotonic()
     from vllm import LLM
 
     arguments = {
         **engine_arguments(job),
+        "model": str(job.calm_checkpoint),
         "dtype": "bfloat16",
         # What was sampled from: guided, limited to the region.
-        "logprobs_mode": "processed_logits",
+        "logprobs_mode": "processed_logprobs",
         "max_logprobs": vocabulary.visual_count,
     }
     llm = LLM(**arguments)
@@ -79,44 +81,44 @@ def generate(
         params = sampling_params(case, greedy=True, logprobs=vocabulary.visual_count)
         prompts: list[Any] = [prompt_of(case, as_ids=True)]
         output = llm.generate(prompts, params, use_tqdm=False)[0].outputs[0]
-        rows = [
-            {token: entry.logprob for token, entry in row.items()} for row in output.logprobs or ()
-        ]
-        answers.append((case, list(output.token_ids), rows))
+        answers.append((case, list(output.token_ids), _visual_rows(output.logprobs, vocabulary)))
     return answers
 
 
-def relative_error(
-    model: OracleModel,
-    vocabulary: Vocabulary,
-    case: Case,
-    tokens: Sequence[int],
-    rows: Sequence[Mapping[int, float]],
-) -> tuple[float, int]:
-    """Return the error over all free choices of visual tokens, and how many there were.
-
-    Per choice, logits are centred (a constant changes nothing) and compared as vectors; the result
-    is the norm of all differences over the norm of the oracle's.
-    """
-    difference = total = 0.0
-    places = 0
-    for place, row in enumerate(rows):
-        region = region_of(vocabulary, case, tokens[:place])
-        if region.kind != "pixels" or region.allowed is None or len(region.allowed) == 1:
-            continue
-        wanted = score(model, vocabulary, case, tokens[:place], region)
-        found, expected = _centred_pair(row, wanted, region.allowed)
-        difference += float(((found - expected) ** 2).sum())
-        total += float((expected**2).sum())
-        places += 1
-    return (difference / total) ** 0.5 if total else float("inf"), places
-
-
-def _centred_pair(
-    row: Mapping[int, float], wanted: torch.Tensor, allowed: Sequence[int]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _visual_rows(rows: Any, vocabulary: Vocabulary) -> dict[int, torch.Tensor]:
+    """Return place -> log probabilities of the visual tokens, where all of them are given."""
     import torch
 
-    found = torch.tensor([row[token] for token in allowed], dtype=torch.float64)
-    expected = wanted[list(allowed)].double()
-    return found - found.mean(), expected - expected.mean()
+    found = {}
+    for place, row in enumerate(rows):
+        if all(token in row for token in vocabulary.visual):
+            values = [row[token].logprob for token in vocabulary.visual]
+            found[place] = torch.tensor(values, dtype=torch.float64)
+    return found
+
+
+def oracle_scores(
+    model: OracleModel, vocabulary: Vocabulary, case: Case, tokens: Sequence[int]
+) -> dict[int, torch.Tensor]:
+    """Return place -> log probabilities of the visual tokens, for every free choice of one."""
+    found = {}
+    for place in range(len(tokens)):
+        region = region_of(vocabulary, case, tokens[:place])
+        if region.kind == "pixels" and region.allowed is not None and len(region.allowed) > 1:
+            scores = score(model, vocabulary, case, tokens[:place], region)
+            found[place] = scores[list(region.allowed)].double().log_softmax(dim=-1)
+    return found
+
+
+def relative_error(
+    found: Mapping[int, torch.Tensor], expected: Mapping[int, torch.Tensor]
+) -> float:
+    """Return the norm of all differences over the norm of all expected log probabilities.
+
+    Infinite where there is nothing to compare, or a place is missing.
+    """
+    if not expected or not found.keys() >= expected.keys():
+        return float("inf")
+    difference = sum(float(((found[place] - row) ** 2).sum()) for place, row in expected.items())
+    total = sum(float((row**2).sum()) for row in expected.values())
+    return float((difference / total) ** 0.5)

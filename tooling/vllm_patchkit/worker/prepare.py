@@ -13,7 +13,7 @@ from .grammar import parse_images
 from .job import Job
 from .oracle import decode
 from .oracle_model import OracleModel
-from .tiny import write_checkpoint
+from .tiny import CALM, write_checkpoint
 from .vocabulary import Vocabulary, published_vocabulary
 
 BIASES = tuple(0.5 * step for step in range(4, 40))
@@ -32,6 +32,8 @@ def _prepare_tiny(job: Job) -> list[Case]:
 
     torch.set_num_threads(1)
     vocabulary = write_checkpoint(job.checkpoint)
+    if job.wants("precision"):
+        write_checkpoint(job.calm_checkpoint, spread=CALM)
     events.check("prepare", "tiny checkpoint", True, f"{vocabulary.visual_count} visual tokens")
     model = OracleModel.read(job.checkpoint)
     answered = []
