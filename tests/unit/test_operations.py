@@ -475,6 +475,22 @@ def test_identify_names_the_patches_of_every_kind_of_target(
     assert states == ["in", "in", "out", "out"]
 
 
+def test_identify_passes_over_stacks_for_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stack for a model's folder says nothing of a wheel, and must not stop one that does."""
+    make_stack(tmp_path / "patches/tiny")
+    base = {"modeling.py": b"a = 1\n"}
+    make_stack(
+        tmp_path / "patches/hf", (Change("Mend", {"modeling.py": b"a = 2\n"}),), base=base,
+        metadata=METADATA.replace('root = "vllm"', 'root = ""').replace('"tiny"', '"hf"')
+        .replace('distribution = "vllm"', 'distribution = ""'),
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    answer = identify(write_wheel(tmp_path, STEP_2))
+    assert [(stack.stack, stack.prefix) for stack in answer.stacks] == [("tiny", 2)]
+
+
 def test_identify_sees_a_subset_and_patches_in_edited_files(stack: Path) -> None:
     """Somebody took 1 and 4 only, and edited the file of 1."""
     tree = {**RELEASE, "vllm/engine.py": b"# mine\n" + STEPS[1]["vllm/engine.py"]}

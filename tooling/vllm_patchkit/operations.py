@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from vllm_patchkit.errors import PatchkitError, TargetError, UsageError
+from vllm_patchkit.errors import PatchkitError, TargetError, UsageError, WheelError
 from vllm_patchkit.inspection import (
     find_interruption,
     find_leftovers,
@@ -182,7 +182,7 @@ def identify(
     for folder in folders:
         try:
             found.append(_identify_target(spec, python, folder))
-        except (TargetError, UsageError) as error:
+        except (TargetError, UsageError, WheelError) as error:
             problems.append(error)
     if not found:
         raise problems[0]
