@@ -50,7 +50,7 @@ property: $(VENV)/.ready ## generated edits, against git apply and GNU patch
 fuzz: $(VENV)/.ready ## fuzz every reader of foreign bytes, guided by coverage (FUZZ_RUNS)
 	ci/fuzz.sh $(FUZZ_RUNS)
 
-integration: $(VENV)/.ready build/env-cpu/.ready ## real wheels, environments and tools
+integration: $(VENV)/.ready build/env-cpu/.ready build/transformers-5/.ready ## real wheels, environments and tools
 	$(PYTEST) build/junit/integration.xml tests/integration
 
 stack: build/env-cpu/.ready ## the patched vLLM itself, on the processor
@@ -116,6 +116,12 @@ build/env-cpu/.ready: build/env-cpu/.requirements build/wheel-cpu-$(CPU_TAG)
 	$(BIN)/uv pip install --quiet --python build/env-cpu --no-deps --reinstall-package vllm \
 		"$$(cat build/wheel-cpu-$(CPU_TAG))"
 	$(BIN)/uv pip check --python build/env-cpu
+	touch $@
+
+# The first transformers that no longer has what a checkpoint's remote code imports.
+build/transformers-5/.ready: | $(VENV)/.ready
+	$(BIN)/uv pip install --quiet --python $(CPU_PYTHON) --no-deps --target $(@D) \
+		transformers==5.0.0 huggingface-hub==1.4.1 hf-xet==1.2.0 typer-slim==0.21.1
 	touch $@
 
 # What an image build without an index installs from: every file of the lock, for Debian's Python.
