@@ -48,7 +48,7 @@ def run(command: str, *words: object) -> int:
 
 
 def load(model: Path, cache: Path) -> subprocess.CompletedProcess[str]:
-    """Load and run the model with its remote code, with transformers 5 and the torch of the lock."""
+    """Load and run the model with its remote code, with transformers 5 and the locked torch."""
     environment = {
         **os.environ,
         "HF_HOME": str(cache),
