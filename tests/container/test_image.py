@@ -123,6 +123,13 @@ def test_the_wheels_provenance_and_sbom_are_inside(engine: Docker, image: BuiltI
     assert any("provenance" in name for name in inside)
 
 
+def test_identify_sees_the_twenty_patches(
+    image: BuiltImage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["identify", "--image", image.digest, "--stack", "emu3_5"]) == 0
+    assert ": 20 of 20 patches" in capsys.readouterr().out
+
+
 def test_it_serves_a_client_outside_without_network_and_stops_in_ten_seconds(
     engine: Docker, image: BuiltImage, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -18,9 +18,11 @@ from support.images import make_patched_wheel
 from support.wheels import make_wheel
 from vllm_patchkit.cli import main
 from vllm_patchkit.container.build import BuiltImage, build_image
+from vllm_patchkit.container.contents import read_image
 from vllm_patchkit.container.engine import ImageError, connect
 from vllm_patchkit.container.plan import ImagePlan, find_files
 from vllm_patchkit.container.wheelfacts import read_wheel_facts
+from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.terminal import Console
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
@@ -279,3 +281,24 @@ def test_the_command_builds_and_prints_the_digest(
     printed = capsys.readouterr()
     assert engine.client.images.get("vllm-patchkit-test:command").id == printed.out.strip()
     assert "patched members and dist-info" in printed.err
+
+
+def test_an_image_is_read_without_being_run(
+    engine: Docker, base_image: str, image: BuiltImage, tmp_path: Path
+) -> None:
+    before = engine.client.api.containers(all=True)
+    with read_image(connect(), image.digest) as read:
+        assert read("vllm/patched.py") == b"WORD = 'first'\n"
+        assert read("vllm/none.py") is None
+        assert read("vllm") is None
+    with (
+        pytest.raises(TargetError, match="no vllm in the image"),
+        read_image(connect(), base_image),
+    ):
+        pass
+    with (
+        pytest.raises(UsageError, match="there is no image nobody:1"),
+        read_image(connect(), "nobody:1"),
+    ):
+        pass
+    assert engine.client.api.containers(all=True) == before

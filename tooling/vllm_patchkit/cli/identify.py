@@ -1,4 +1,4 @@
-"""Say which patches are in a wheel, an environment or a tree.
+"""Say which patches are in a wheel, an environment, a tree or a container image.
 
 Content decides, patch by patch; what is recorded inside the target is shown beside it.
 """
@@ -6,15 +6,20 @@ Content decides, patch by patch; what is recorded inside the target is shown bes
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import add_target_options, describe_target, print_json
-from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.reports import IdentifyReport
 
 EXAMPLE = """\
 example:
   vllm-patchkit identify vllm-0.11.0+emu3.5.1-cp38-abi3-manylinux1_x86_64.whl
   vllm-patchkit identify --python ENV/bin/python --stack emu3_5
+  vllm-patchkit identify --image vllm-emu3-5:0.11.0-emu3.5.1
 """
 STYLES = {"in": "green", "out": "dim", "partly": "yellow", "unknown": "red"}
 
@@ -23,6 +28,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``identify``."""
     parser.epilog = EXAMPLE
     add_target_options(parser)
+    parser.add_argument("--image", metavar="NAME", help="look into a container image")
     parser.add_argument(
         "--stack",
         action="append",
@@ -36,7 +42,10 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Identify and render."""
     from vllm_patchkit.operations import identify
 
-    answer = identify(args.target, python=args.python, stacks=args.stack)
+    if args.image:
+        answer = _identify_image(args)
+    else:
+        answer = identify(args.target, python=args.python, stacks=args.stack)
     if args.json:
         print_json(console, "identify", answer)
         return ExitCode.OK
@@ -51,3 +60,14 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     for record in answer.recorded:
         console.result(f"recorded: {record.stack} {record.label}, {len(record.patches)} patches")
     return ExitCode.OK
+
+
+def _identify_image(args: argparse.Namespace) -> IdentifyReport:
+    from vllm_patchkit.container.contents import read_image
+    from vllm_patchkit.container.engine import connect
+    from vllm_patchkit.operations import identify_contents
+
+    if args.target or args.python:
+        raise UsageError("--image goes with no other target")
+    with read_image(connect(), args.image) as read:
+        return identify_contents(read, stacks=args.stack)

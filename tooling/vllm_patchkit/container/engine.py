@@ -55,6 +55,18 @@ class Engine(Protocol):
         """Give an image a name."""
         ...
 
+    def create_container(self, image: str, *, command: list[str]) -> Mapping[str, Any]:
+        """Make a container that is not started; its id is under ``Id``."""
+        ...
+
+    def remove_container(self, container: str, *, force: bool, v: bool) -> None:
+        """Remove a container and its volumes."""
+        ...
+
+    def get_archive(self, container: str, path: str) -> tuple[Iterable[bytes], Mapping[str, Any]]:
+        """Return a path of a container as a tar, and what is known of it."""
+        ...
+
 
 def connect() -> Engine:
     """Return a client of the engine that ``DOCKER_HOST`` (or the usual socket) names.
