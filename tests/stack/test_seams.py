@@ -215,3 +215,40 @@ def test_model_config_installs_the_scheduler(start_engine, checkpoint):
     runner = engine.core.model_executor.driver_worker.worker.model_runner
     assert type(engine.core.scheduler) is Scheduler
     assert type(runner.sampler) is GuidedSampler
+
+
+class TestModelConfig:
+    """What the architecture sets and refuses before an engine starts."""
+
+    STOCK = ("vllm.core.scheduler.Scheduler", "vllm.v1.core.sched.scheduler.Scheduler")
+    OURS = "vllm.v1.core.sched.batch_scheduler.Scheduler"
+
+    def verify(self, *, hf_config=None, async_scheduling=False, scheduler_cls=STOCK[1]):
+        from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+        from vllm.transformers_utils.configs import Emu3Config
+
+        scheduler = SimpleNamespace(async_scheduling=async_scheduling, scheduler_cls=scheduler_cls)
+        config = SimpleNamespace(
+            model_config=SimpleNamespace(hf_config=hf_config or Emu3Config()),
+            scheduler_config=scheduler,
+        )
+        MODELS_CONFIG_MAP["Emu3ForCausalLM"].verify_and_update_config(config)
+        return scheduler.scheduler_cls
+
+    @pytest.mark.parametrize("scheduler_cls", [*STOCK, OURS])
+    def test_default_scheduler_is_replaced(self, scheduler_cls):
+        assert self.verify(scheduler_cls=scheduler_cls) == self.OURS
+
+    @pytest.mark.parametrize("scheduler_cls", ["my.Scheduler", SimpleNamespace])
+    def test_own_scheduler_is_kept(self, scheduler_cls):
+        assert self.verify(scheduler_cls=scheduler_cls) == scheduler_cls
+
+    def test_async_scheduling_is_refused(self):
+        with pytest.raises(ValueError, match="async_scheduling"):
+            self.verify(async_scheduling=True)
+
+    def test_the_config_of_transformers_names_the_remedy(self):
+        from transformers import Emu3Config
+
+        with pytest.raises(ValueError, match="model_impl='transformers'"):
+            self.verify(hf_config=Emu3Config())
