@@ -60,6 +60,7 @@ class Carrier:
     keep_going: bool = False
     _texts: dict[str, str] = field(default_factory=dict)
     _divergent: frozenset[str] | None = None
+    _squeezed: dict[str, str] = field(default_factory=dict)
 
     def carry(self, tip: str, first: int = 0) -> Iterator[Step]:
         """Yield a step for each patch from ``first`` on; ends after a conflict, if one stops it."""
@@ -77,14 +78,15 @@ class Carrier:
         merged = self._merge(before, after, tip)
         if not merged.clean and self.style is not None:
             merged = untangle_imports(self.store, merged, self.style)
-        own = self._diff(before, after)
+        # In its own style, a patch is its own diff.
+        own = patch.files if self.style is None else self._diff(before, after)
         conflicts = () if merged.clean else list_conflicts(self.store, merged)
         tree = merged.tree
         if not merged.clean:
             tree = settle_for_patch(self.store, merged)
         new_tip = tip
         landed: tuple[FileDiff, ...] = ()
-        if tree != self.store.resolve(f"{tip}^{{tree}}"):
+        if tree != self.store.find_object(f"{tip}^{{tree}}"):
             new_tip = self.store.write_commit(
                 tree, [tip], author_of(patch.message), commit_message(patch)
             )
@@ -106,7 +108,7 @@ class Carrier:
         divergent = [path for path in touched if path in (self._divergent or ())]
         if self.style is None or not divergent:
             return merge_patch(self.store, before=before, after=after, onto=tip)
-        tree = self.store.resolve(f"{tip}^{{tree}}")
+        tree = self.store.find_object(f"{tip}^{{tree}}")
         assert tree is not None
         styled = restyle_tree(self.store, self.style, tree, divergent)
         onto = self.store.write_commit(styled, [tip], NOBODY, "style\n")
@@ -160,8 +162,12 @@ class Carrier:
                 yield verdict
 
     def _text(self, commit: str, path: str) -> str:
-        blob = self.store.resolve(f"{commit}:{path}")
-        return squeeze(self.store.read_blob(blob)) if blob else ""
+        blob = self.store.find_object(f"{commit}:{path}")
+        if blob is None:
+            return ""
+        if blob not in self._squeezed:
+            self._squeezed[blob] = squeeze(self.store.read_blob(blob))
+        return self._squeezed[blob]
 
     def _search(self, run: str, path: str) -> str | None:
         if not self._texts:

@@ -191,6 +191,19 @@ class Repository:
         data: bytes = self._objects().odb.stream(bytes.fromhex(blob)).read()
         return data
 
+    def find_object(self, name: str) -> str | None:
+        """Return the id of what ``<commit>:<path>`` or ``<commit>^{tree}`` names, or None.
+
+        The same as ``resolve``, without a process of its own.
+        """
+        try:
+            found = self._objects().git.get_object_header(name)
+        except ValueError:
+            return None
+        # GitPython's annotation says str; what it returns is bytes.
+        oid: str | bytes = found[0]
+        return oid.decode() if isinstance(oid, bytes) else oid
+
     def write_object(self, kind: str, data: bytes) -> str:
         """Store an object (``blob``, ``tree`` or ``commit``) and return its id."""
         from gitdb import IStream  # type: ignore[import-untyped]
