@@ -9,8 +9,14 @@ from typing import Any
 from vllm_patchkit.errors import PatchkitError, UsageError
 from vllm_patchkit.pipeline.backend import Backend, LLMBackend, Request, ServerBackend
 from vllm_patchkit.pipeline.settings import Settings
-from vllm_patchkit.pipeline.tasks import DEFAULT_RATIO, find_task, image_size, size_arguments
-from vllm_patchkit.worker.cases import image_length
+from vllm_patchkit.pipeline.tasks import (
+    DEFAULT_RATIO,
+    Task,
+    find_task,
+    image_size,
+    require_room,
+    size_arguments,
+)
 from vllm_patchkit.worker.sequence import (
     Codes,
     ImageSegment,
@@ -80,21 +86,11 @@ class Pipeline:
         references = tuple(self._reference(image) for image in images)
         text = "".join(image_text(reference.codes) for reference in references)
         conditional, uncond, uncond_no_image = kind.prompts(prompt, text)
+        if image_cfg_scale is not None and uncond_no_image is None:
+            raise UsageError("image_cfg_scale needs a guided task with a reference image")
         size = image_size(aspect_ratio, self.settings.image_area) if kind.guided else None
-        extra: dict[str, Any] = {**kind.sampling(), **size_arguments(size)}
-        if kind.guided:
-            scale = self.settings.guidance_scale if guidance_scale is None else guidance_scale
-            extra["guidance_scale"] = scale
-        if image_cfg_scale is not None:
-            if uncond_no_image is None:
-                raise UsageError("image_cfg_scale needs a guided task with a reference image")
-            extra["image_cfg_scale"] = image_cfg_scale
         limit = max_new_tokens or self.settings.max_new_tokens
-        if size is not None and limit < image_length(size):
-            raise UsageError(
-                f"an image of {size[0]}*{size[1]} has {image_length(size)} tokens, "
-                f"max_new_tokens is {limit}"
-            )
+        require_room(size, limit)
         vocabulary = self.backend.vocabulary
         stops = {vocabulary.special[kind.stop], vocabulary.special["eos"]}
         request = Request(
@@ -105,10 +101,26 @@ class Pipeline:
             max_tokens=limit,
             seed=seed,
             temperature=temperature,
-            extra={**extra, **sampling},
+            extra={
+                **kind.sampling(),
+                **size_arguments(size),
+                **self._guidance(kind, guidance_scale, image_cfg_scale),
+                **sampling,
+            },
         )
         tokens = self.backend.complete([request])[0]
         return self._sequence(prompt, task, tokens, references)
+
+    def _guidance(
+        self, kind: Task, scale: float | None, image_scale: float | None
+    ) -> dict[str, float]:
+        """Return the scales of a task's guidance, by the engine's names."""
+        scales = {}
+        if kind.guided:
+            scales["guidance_scale"] = self.settings.guidance_scale if scale is None else scale
+        if image_scale is not None:
+            scales["image_cfg_scale"] = image_scale
+        return scales
 
     def _sequence(
         self,

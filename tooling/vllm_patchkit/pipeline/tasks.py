@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_patchkit.errors import UsageError
-from vllm_patchkit.worker.cases import make_template, make_uncond_template
+from vllm_patchkit.worker.cases import image_length, make_template, make_uncond_template
 
 PATCH = 16
 TEXT_SAMPLING = {"text_top_k": 1024, "text_top_p": 0.9, "text_temperature": 1.0}
@@ -114,6 +114,16 @@ def image_size(aspect_ratio: str | tuple[int, int] | None, area: int) -> tuple[i
     if not all(size):
         raise UsageError(f"an image of {area} pixels at {aspect_ratio} has no visual token")
     return size
+
+
+def require_room(size: tuple[int, int] | None, limit: int) -> None:
+    """Raise ``UsageError`` if an image of ``size`` has more than ``limit`` tokens."""
+    if size is not None and limit < image_length(size):
+        raise UsageError(
+            f"an image of {size[0]}*{size[1]} has {image_length(size)} tokens, "
+            f"max_new_tokens is {limit}",
+            hint="give more max_new_tokens, or a smaller image",
+        )
 
 
 def size_arguments(size: tuple[int, int] | None) -> dict[str, int]:

@@ -117,7 +117,7 @@ def tiny_cases(vocabulary: Vocabulary) -> list[Case]:
     special, size_ids = vocabulary.special, vocabulary.size_ids
     cases = make_cases(
         vocabulary,
-        sizes={"t2i": (4, 6), "x2i": (5, 3), "interleaved": (3, 5), "reference": (3, 4)},
+        sizes={"t2i": (4, 6), "x2i": (5, 3), "story": (3, 5), "reference": (3, 4)},
         question=QUESTION,
         text_tokens=24,
         slack=4,
@@ -150,73 +150,47 @@ def make_cases(
 
     :param slack: tokens that may come before an image: a chain of thought.
     """
-    special = vocabulary.special
     image = image_text(reference_image(vocabulary, sizes["reference"]))
+    special = vocabulary.special
     stop_image, stop_text = (special["eoi"], special["eos"]), (special["eos"],)
+
+    def plain(name: str, picture: str = "") -> Case:
+        prompt = make_template("understanding", question, picture)
+        return Case(name=name, prompt=prompt, stop_token_ids=stop_text, max_tokens=text_tokens)
+
+    def guided(name: str, task: str, scale: float, picture: str = "") -> Case:
+        size = sizes[task]
+        return Case(
+            name=name,
+            prompt=make_template(task, question, picture),
+            uncond=make_uncond_template(picture),
+            guidance_scale=scale,
+            size=size,
+            stop_token_ids=stop_image,
+            max_tokens=image_length(size) + slack,
+            image_sizes=(size,),
+        )
+
+    x2i = guided("x2i", "x2i", 5.0, image)
+    story = guided("interleaved", "story", 2.0)
     cases = [
-        Case(
-            name="text",
-            prompt=make_template("understanding", question),
-            stop_token_ids=stop_text,
-            max_tokens=text_tokens,
-        ),
-        Case(
-            name="t2i",
-            prompt=make_template("t2i", question),
-            uncond=make_uncond_template(),
-            guidance_scale=5.0,
-            size=sizes["t2i"],
-            stop_token_ids=stop_image,
-            max_tokens=image_length(sizes["t2i"]) + slack,
-            image_sizes=(sizes["t2i"],),
-        ),
-        Case(
-            name="x2i",
-            prompt=make_template("x2i", question, image),
-            uncond=make_uncond_template(image),
-            guidance_scale=5.0,
-            size=sizes["x2i"],
-            stop_token_ids=stop_image,
-            max_tokens=image_length(sizes["x2i"]) + slack,
-            image_sizes=(sizes["x2i"],),
-        ),
-        Case(
+        plain("text"),
+        guided("t2i", "t2i", 5.0),
+        x2i,
+        replace(
+            x2i,
             name="x2i-three-streams",
-            prompt=make_template("x2i", question, image),
-            uncond=make_uncond_template(image),
             uncond_no_image=make_uncond_template(),
-            guidance_scale=5.0,
             image_cfg_scale=1.5,
-            size=sizes["x2i"],
-            stop_token_ids=stop_image,
-            max_tokens=image_length(sizes["x2i"]) + slack,
-            image_sizes=(sizes["x2i"],),
         ),
-        Case(
-            name="interleaved",
-            prompt=make_template("story", question),
-            uncond=make_uncond_template(),
-            guidance_scale=2.0,
-            size=sizes["interleaved"],
+        replace(
+            story,
             stop_token_ids=stop_text,
-            max_tokens=2 * image_length(sizes["interleaved"]) + slack,
+            max_tokens=2 * image_length(sizes["story"]) + slack,
             image_sizes=None,
         ),
-        Case(
-            name="understanding",
-            prompt=make_template("understanding", question, image),
-            stop_token_ids=stop_text,
-            max_tokens=text_tokens,
-        ),
-        Case(
-            name="free-size",
-            prompt=make_template("t2i", question),
-            uncond=make_uncond_template(),
-            guidance_scale=3.0,
-            stop_token_ids=stop_image,
-            max_tokens=image_length(sizes["t2i"]) + slack,
-            image_sizes=None,
-        ),
+        plain("understanding", image),
+        replace(guided("free-size", "t2i", 3.0), size=None, image_sizes=None),
     ]
     return {case.name: case for case in cases}
 

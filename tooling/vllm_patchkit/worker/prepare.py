@@ -103,7 +103,7 @@ def _prepare_real(job: Job) -> list[Case]:
     size = job.image_size or REAL_SIZE
     cases = make_cases(
         vocabulary,
-        sizes=dict.fromkeys(("t2i", "x2i", "interleaved", "reference"), size),
+        sizes=dict.fromkeys(("t2i", "x2i", "story", "reference"), size),
         question=job.prompt or QUESTION,
         text_tokens=64,
         slack=min(COT_TOKENS, int(config.get("max_position_embeddings", 32768)) // 16),
