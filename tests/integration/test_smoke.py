@@ -18,7 +18,16 @@ from vllm_patchkit.worker import lifeline
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(os.environ.get("SMOKE_TEST_PYTHON", ROOT / "build/env-cpu/bin/python"))
 INSIDE = ROOT / "tests" / "support" / "inside_target.py"
-CHECKS = ("network", "tokenizer", "checkpoint", "png", "vision", "remote_code", "protobuf")
+CHECKS = (
+    "network",
+    "tokenizer",
+    "checkpoint",
+    "png",
+    "vision",
+    "remote_code",
+    "protobuf",
+    "pipeline",
+)
 PATIENCE_S = 600
 
 pytestmark = [
@@ -41,7 +50,10 @@ def run_inside(name, tmp_path):
     (tmp_path / "work").mkdir()
     environment = {
         **os.environ,
-        "PYTHONPATH": str(tmp_path / "code"),
+        # The package itself only for the pipeline, which runs where vllm is.
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "code"), str(ROOT / "tooling")]),
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HF_HOME": str(tmp_path / "hf"),
         "HF_HUB_OFFLINE": "1",

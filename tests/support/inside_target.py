@@ -240,5 +240,49 @@ def check_trained(folder):
     (folder / "fake_vision.py").write_text(FACTORY)
 
 
+def check_pipeline(folder):
+    """Tasks of the pipeline on an ``LLM``, pictures decoded and read back."""
+    import os
+
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    from vllm import LLM
+
+    from vllm_patchkit.pipeline import Pipeline, Settings
+
+    check_trained(folder)
+    settings = Settings(
+        model_path=str(folder),
+        vision_tokenizer_path=str(folder),
+        vision_factory="fake_vision:load",
+        vision_device="cpu",
+        tensor_parallel_size=1,
+        max_new_tokens=64,
+        engine_arguments={"dtype": "float32", "enforce_eager": True, "max_model_len": 512},
+    )
+    pipeline = Pipeline.of(LLM(**settings.llm_arguments()), settings)
+    drawn = pipeline.generate("A fox.", aspect_ratio=(4, 6), seed=1)
+    (image,) = drawn.images
+    assert image.size == (4, 6)
+    assert drawn.token_ids[-1] == pipeline.backend.vocabulary.special["eoi"]
+    plain = pipeline.generate("A fox.", aspect_ratio=(4, 6), seed=1, guidance_scale=1.0)
+    assert plain.images[0].codes != image.codes
+    # The picture is read by the vision tokenizer, and its codes are in the prompt.
+    edited = pipeline.generate(
+        "Make it night.",
+        task="x2i",
+        images=[image.png],
+        image_cfg_scale=1.5,
+        aspect_ratio=(2, 3),
+        seed=1,
+    )
+    assert edited.references[0].codes == image.codes
+    assert edited.images[0].size == (2, 3)
+    seen = pipeline.generate(
+        "What is it?", task="understanding", images=[image], max_new_tokens=8, text_temperature=0.0
+    )
+    assert len(seen.token_ids) <= 8
+    assert not [t for t in seen.token_ids if pipeline.backend.vocabulary.is_visual(t)]
+
+
 if __name__ == "__main__":
     globals()[f"check_{sys.argv[1]}"](Path(sys.argv[2]))
