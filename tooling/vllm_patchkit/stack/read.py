@@ -103,7 +103,11 @@ def _stack_places(start: Path) -> list[Path]:
 
 
 def _list_stacks(place: Path) -> list[Path]:
-    return sorted(file.parent for file in place.glob(f"*/{METADATA}"))
+    try:
+        return sorted(file.parent for file in place.glob(f"*/{METADATA}"))
+    except PermissionError:
+        # A folder above the current one that this user may not enter holds no stack of theirs.
+        return []
 
 
 def _read(path: Path) -> bytes:
