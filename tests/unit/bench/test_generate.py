@@ -77,6 +77,16 @@ def test_a_missing_gpu_is_the_machines_fault():
     assert report.exit_code == 3
 
 
+def test_another_artifact_is_not_measured():
+    """A file that differs from the lock ends the run with its name."""
+    report = BenchReport(options=BenchOptions(), location="env")
+    check = {"event": "check", "stage": "artifact", "ok": False}
+    report.add({**check, "name": "files match the lock", "detail": "differ: vllm/a.py"})
+    report.add({"event": "stage", "stage": "bench", "state": "failed", "message": "status 4"})
+    assert report.exit_code == 1
+    assert report.problem["message"] == "files match the lock: differ: vllm/a.py"
+
+
 def test_gaps_lie_between_spans_and_overlaps_count_once():
     spans = [(0.0, 4.0, "a"), (1.0, 2.0, "b"), (3.0, 6.0, "c"), (10.0, 11.0, "d")]
     assert find_gaps(spans) == (7.0, [(4.0, "c", "d")])

@@ -76,6 +76,7 @@ class BenchReport:
 
     options: BenchOptions
     location: str
+    artifact: Json | None = None
     floor: Json | None = None
     versions: Json = field(default_factory=dict)
     loads: dict[str, float] = field(default_factory=dict)
@@ -88,7 +89,12 @@ class BenchReport:
         """Take one event in."""
         kind = event.get("kind")
         fields = {key: value for key, value in event.items() if key not in ("event", "kind")}
-        if event["event"] == "versions":
+        if event["event"] == "artifact":
+            self.artifact = {name: fields[name] for name in ("version", "stacks")}
+        elif event["event"] == "check" and not event["ok"]:
+            message = f"{event['name']}: {event['detail']}"
+            self.problem = {"stage": "bench", "kind": "failed", "message": message, "hint": None}
+        elif event["event"] == "versions":
             self.versions = event["versions"]
         elif event["event"] == "bench" and kind == "floor":
             self.floor = fields
@@ -119,6 +125,7 @@ class BenchReport:
             "format": FORMAT,
             "tool": f"vllm-patchkit {__version__}",
             "location": self.location,
+            "artifact": self.artifact,
             "options": asdict(self.options),
             "versions": self.versions,
             "load_s": self.loads,

@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import events
+from .artifact import describe
+from .identity import check_files, find_installed
 from .job import Job
+from .machine import check_machine, describe_versions
 from .profile import profile_steps
 from .shapes import Shape, full_shape, small_shape
 from .workload import (
@@ -61,6 +64,7 @@ class Plan:
 def run(job: Job) -> None:
     """Measure everything that was asked for; report each result as soon as it is known."""
     plan = Plan.from_job(job)
+    _identify(job)
     if plan.in_process:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     shape = full_shape() if plan.full_size else small_shape(job.dtype or _small_dtype(job))
@@ -69,6 +73,16 @@ def run(job: Job) -> None:
         _take_turns(job, plan, shape)
     else:
         _one_after_the_other(job, plan, shape)
+
+
+def _identify(job: Job) -> None:
+    """Report what is measured, and see that it is the artifact of its lock."""
+    installed = find_installed()
+    events.send("artifact", **describe(installed))
+    if not check_files(installed, job.artifact):
+        raise events.WrongArtifact
+    check_machine(job)
+    events.send("versions", versions=describe_versions())
 
 
 def _small_dtype(job: Job) -> str:
