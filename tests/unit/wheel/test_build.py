@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import struct
+import threading
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -369,10 +370,12 @@ def test_a_pinned_name_with_another_content_is_refused_and_leaves_nothing(
     data[10] ^= 1  # a bit of the first member's timestamp
     base = tmp_path / f"vllm-0.11.0-{TAGS}.whl"
     base.write_bytes(data)
+    threads = threading.active_count()
     with pytest.raises(WheelError, match="not the pinned wheel: expected sha256") as caught:
         build(stack, out, base=base)
     assert hashlib.sha256(data).hexdigest() in caught.value.message
     assert list(out.iterdir()) == []
+    assert threading.active_count() == threads
 
 
 def test_a_lock_that_is_not_that_of_the_patches_is_refused(

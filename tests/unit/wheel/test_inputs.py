@@ -11,7 +11,7 @@ import pytest
 
 from support.wheels import TAGS, sha256, write_inputs
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError, WheelError
-from vllm_patchkit.wheel import inputs
+from vllm_patchkit.wheel import download, inputs
 from vllm_patchkit.wheel.flavor import find_flavor, read_flavors
 from vllm_patchkit.wheel.inputs import fetch_input, find_base, find_input, read_inputs
 from vllm_patchkit.wheel.metadata import WheelName
@@ -49,7 +49,7 @@ def downloads(
         on_line("noise")
         (folder / wheel.name).write_bytes(wheel.read_bytes())
 
-    monkeypatch.setattr(inputs, "stream", stream)
+    monkeypatch.setattr(download, "stream", stream)
     return calls
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,9 +72,12 @@ def write_plan(plan: WheelPlan, recipe: Recipe, sink: Sink, console: Console) ->
         sink is then worthless.
     """
     total = sum(part.contents.archive.size_bytes for part in recipe.parts)
-    with console.progress(f"write {plan.name.file_name}", total) as bar:
+    with ExitStack() as opened, console.progress(f"write {plan.name.file_name}", total) as bar:
         sources = {
-            part.material.role: HashedSource(part.contents.archive, bar) for part in recipe.parts
+            part.material.role: opened.enter_context(
+                closing(HashedSource(part.contents.archive, bar))
+            )
+            for part in recipe.parts
         }
         writer = ZipWriter(sink)
         for planned in plan.members:

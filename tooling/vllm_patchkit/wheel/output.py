@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,7 +88,8 @@ def _hidden_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _require_room(folder: Path, size_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
+    room = os.statvfs(folder)
+    free = room.f_bavail * room.f_frsize
     if free < size_bytes:
         raise HostError(
             f"{folder} has {free / 1e6:.0f} MB free; the wheel takes {size_bytes / 1e6:.0f} MB",
