@@ -38,6 +38,17 @@ def _component_fault(name: str) -> str | None:
     return None
 
 
+def require_plain(path: str) -> str:
+    """Return ``path`` if a patch may name it.
+
+    :raises ValueError: it could leave the tree; says how.
+    """
+    fault = path_fault(path)
+    if fault is not None:
+        raise ValueError(f"the file name {path!r} is refused: {fault}")
+    return path
+
+
 def is_inside(path: str, root: str) -> bool:
     """Return whether ``path`` lies below ``root`` (``""`` is the whole tree)."""
     return not root or path.startswith(root.rstrip("/") + "/")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_patchkit import __version__
+from vllm_patchkit.diff.paths import require_plain
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
@@ -116,7 +117,9 @@ def _parse_document(document: Mapping[str, Any]) -> Applied:
         base=str(document["base"]),
         patches=tuple((str(row["name"]), str(row["sha256"])) for row in document["patches"]),
         files=tuple(
-            LockedFile(path=str(row["path"]), before=row["before"], after=row["after"])
+            LockedFile(
+                path=require_plain(str(row["path"])), before=row["before"], after=row["after"]
+            )
             for row in document["files"]
         ),
         tool=str(document["tool"]),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from vllm_patchkit.diff.apply import Read
+from vllm_patchkit.diff.paths import require_plain
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.apply import step_patches
@@ -181,7 +182,7 @@ def _parse_document(document: dict[str, Any]) -> Lock:
 def _parse_files(entries: list[Mapping[str, Any]]) -> tuple[LockedFile, ...]:
     return tuple(
         LockedFile(
-            path=_text(entry["path"]),
+            path=require_plain(_text(entry["path"])),
             before=_text_or_none(entry["before"]),
             after=_text_or_none(entry["after"]),
         )

@@ -17,8 +17,9 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from vllm_patchkit.diff.paths import require_plain
 from vllm_patchkit.errors import TargetError
 
 Operation = Literal["apply", "revert"]
@@ -82,12 +83,18 @@ def parse_plan(data: bytes) -> Plan:
             operation=raw["operation"],
             stack=raw["stack"],
             title=raw["title"],
-            entries=tuple(Entry(**entry) for entry in raw["entries"]),
-            folders=tuple(raw["folders"]),
-            prune=tuple(raw["prune"]),
+            entries=tuple(Entry(**_plain(entry)) for entry in raw["entries"]),
+            folders=tuple(map(require_plain, raw["folders"])),
+            prune=tuple(map(require_plain, raw["prune"])),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"a field is missing or of another type: {error}") from error
+
+
+def _plain(entry: dict[str, str | None]) -> dict[str, Any]:
+    """Return an entry as it is; a wheel could bring a journal that reaches out of its folder."""
+    require_plain(str(entry["path"]))
+    return entry
 
 
 def read_journal(state: Path) -> Journal | None:
