@@ -159,7 +159,7 @@ def test_a_reader_can_copy_and_paste(name: str, checkout: Path, tmp_path: Path) 
     """No home, no settings; pip finds the wheel of vLLM in the cache and the rest in the index."""
     for wheel in ("vllm-0.11.0", "vllm-0.11.1"):
         fetch_input(wheel, Console(quiet=True))
-    for leftover in (".venv-tour", "wheels/out", "mine.patch"):
+    for leftover in (".venv-tour", ".venv-tools", "wheels/out", "mine.patch", "patches/ours"):
         subprocess.run(["rm", "-rf", checkout / leftover], check=True)
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
