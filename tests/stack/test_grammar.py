@@ -5,6 +5,7 @@ description.
 from __future__ import annotations
 
 import random
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -138,8 +139,14 @@ def test_outputs_are_those_of_the_oracle(rng: random.Random, same_size: bool) ->
 def test_prompts_open_the_images_that_the_oracle_opens(rng: random.Random) -> None:
     """A malformed header means text, and never an exception."""
     prompt = make_prompt(rng)
+    expected = open_image(V, prompt)
+    if V.img not in expected:
+        # The oracle waits for IMG to tell; a size that cannot become one is bad before.
+        written = "".join(Grammar(V).characters(expected))
+        if not re.fullmatch(r"([1-9][0-9]*(\*([1-9][0-9]*)?)?)?", written):
+            expected = []
     if not overruns(prompt):
-        assert get_open_image(TOKENS, prompt) == open_image(V, prompt)
+        assert get_open_image(TOKENS, prompt) == expected
 
 
 @settings(deadline=None)

@@ -286,3 +286,19 @@ def test_engine_answers_after_every_refusal(
             engine.llm.generate(prompt, params, use_tqdm=False)
         assert engine.generate([request]) == [expected]
     assert engine.free_blocks() == engine.total_blocks()
+
+
+def test_request_that_outgrows_the_kv_cache_ends(
+    start_engine: Callable[..., Any], checkpoint: Any, oracle: Any
+) -> None:
+    """Blocks for one context of 512 tokens do not hold two of 300; the next one is served."""
+    engine = start_engine(checkpoint, num_gpu_blocks_override=34, max_num_seqs=4)
+    request = text_to_image(checkpoint.vocabulary, 1, "15*20", max_tokens=400)
+    small = text_to_image(checkpoint.vocabulary, 2, "2*3")
+    large, other = engine.outputs([request, small])
+    tokens = list(large.outputs[0].token_ids)
+    assert large.outputs[0].finish_reason == "length"
+    assert 150 < len(tokens) < 300
+    assert tokens == oracle.generate(request)[: len(tokens)]
+    assert list(other.outputs[0].token_ids) == oracle.generate(small)
+    assert engine.free_blocks() == engine.total_blocks()
