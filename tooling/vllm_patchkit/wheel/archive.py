@@ -176,6 +176,7 @@ class Archive:
         extra_size = 0
         if not flaws:
             extra_size = LOCAL_HEADER.unpack_from(header)[-1]
+        if extra_size:
             extra = self.pread(entry.header_offset + name_end, extra_size)
             flaws += check_extra(entry, extra)
         member = Member(
