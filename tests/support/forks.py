@@ -6,6 +6,8 @@ expects of a diff or a merge comes from git run here, beside the toolkit.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import subprocess
 import zipfile
@@ -60,14 +62,23 @@ def put_release(cache: Path, version: str, tree: Tree) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     wheel = folder / f"{ROOT}-{version}-py3-none-any.whl"
     info = f"{ROOT}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: {version}\n"
+    tag = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    members = {**dict(sorted(tree.items())), f"{info}/METADATA": metadata.encode(),
+               f"{info}/WHEEL": tag.encode()}  # fmt: skip
+    record = "".join(_record_line(path, data) for path, data in members.items())
+    members[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
     with zipfile.ZipFile(wheel, "w") as archive:
-        for path, data in sorted(tree.items()):
-            archive.writestr(zipfile.ZipInfo(path, (2025, 10, 3, 12, 0, 0)), data)
-        metadata = f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: {version}\n"
-        archive.writestr(f"{info}/METADATA", metadata)
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in sorted(tree)))
+        for path, data in members.items():
+            member = zipfile.ZipInfo(path, (2025, 10, 3, 12, 0, 0))
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, data)
     return wheel
+
+
+def _record_line(path: str, data: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+    return f"{path},sha256={digest},{len(data)}\n"
 
 
 def write_tree(folder: Path, tree: Tree) -> Path:

@@ -5,7 +5,7 @@ Status 0 is good, 125 cannot tell, any other up to 127 is bad. --libraries lays 
 compiled files of an installed package into the tree, for commands that import it.
 
 example:
-  vllm-patchkit bisect emu3_5 --libraries .venv/lib/python3.12/site-packages -- \\
+  vllm-patchkit bisect --libraries .venv/lib/python3.12/site-packages emu3_5 -- \\
       python -m pytest -x tests/test_guidance.py
 """
 
@@ -35,7 +35,13 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.fork.bisect import bisect_stack
     from vllm_patchkit.stack.read import find_stack
 
+    # argparse keeps the -- or takes it away, depending on what stands before it.
     words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    if args.words and args.words[0] != "--" and args.words[0].startswith("-"):
+        raise UsageError(
+            f"{args.words[0]!r} stands between the stack and --",
+            hint="options go before the stack: bisect [OPTIONS] STACK -- COMMAND",
+        )
     if not words:
         raise UsageError("which command?", hint="write it after --: bisect emu3_5 -- pytest -x")
     found = bisect_stack(find_stack(args.stack), words, console, libraries=args.libraries)

@@ -6,14 +6,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vllm_patchkit.errors import CommandFailed, PatchkitError, StackError, UsageError
+from vllm_patchkit.errors import CommandFailed, StackError, UsageError
 from vllm_patchkit.fork.base import BaseTree, load_base, parse_base
 from vllm_patchkit.fork.compare import find_patch
 from vllm_patchkit.fork.edit import OpenStack, load_stack
-from vllm_patchkit.fork.git import Repository
+from vllm_patchkit.fork.git import Repository, git_environment
 from vllm_patchkit.fork.merge import list_conflicts, merge_patch
 from vllm_patchkit.fork.series import author_of, commit_message, export_patches
 from vllm_patchkit.fork.store import open_store
+from vllm_patchkit.process import run
 from vllm_patchkit.stack.model import Stack
 from vllm_patchkit.terminal import Console
 
@@ -132,7 +133,7 @@ def export_branch(
         opened = load_stack(store, folder, console)
         chosen = choose_patches(opened.stack, upto=upto, only=only)
         name = _require_branch(store, branch)
-        target = Repository(_git_dir(store, checkout))
+        target = Repository(_git_dir(checkout))
         if target.resolve(f"refs/heads/{name}") is not None:
             raise UsageError(
                 f"{checkout} has a branch {name} already", hint="choose another --branch"
@@ -154,11 +155,13 @@ def _require_branch(store: Repository, branch: str) -> str:
     return branch
 
 
-def _git_dir(store: Repository, checkout: Path) -> Path:
+def _git_dir(checkout: Path) -> Path:
+    """Return the git folder of somebody's checkout.
+
+    :raises UsageError: it is none.
+    """
+    argv: list[str | Path] = ["git", "-C", checkout, "rev-parse", "--absolute-git-dir"]
     try:
-        found = store.text("-C", checkout.absolute(), "rev-parse", "--absolute-git-dir")
+        return Path(run(argv, env=git_environment()).decode().rstrip("\n"))
     except CommandFailed:
         raise UsageError(f"{checkout} is not a git repository") from None
-    if not found:
-        raise PatchkitError(f"{checkout} has no git folder")
-    return Path(found)
