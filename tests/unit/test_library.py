@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,20 @@ def test_nothing_but_the_command_line_prints_or_exits() -> None:
         for call in (node for node in ast.walk(ast.parse(path.read_bytes()))
                      if isinstance(node, ast.Call)):  # fmt: skip
             assert ast.unparse(call.func) not in ("print", "sys.exit", "exit", "quit"), path
+
+
+def test_the_page_s_example_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "library.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    install(tmp_path / "env")
+    make_stack(tmp_path / "patches" / "ours")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "library.md", "exec"), {})
+    offered = {name for name in vllm_patchkit.__all__ if name != "__version__"}
+    rows = "\n".join(re.findall(r"^\| .*", page, re.MULTILINE))
+    assert {name for name in offered if not re.search(rf"`{name}\b", rows)} == set()
 
 
 def test_types_name_what_the_module_offers() -> None:
