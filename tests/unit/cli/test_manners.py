@@ -161,6 +161,15 @@ def test_exit_codes_of_the_call(words: list[str], code: int) -> None:
     assert main(words) == code
 
 
+def test_a_file_that_cannot_be_had_is_no_traceback(
+    stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "no" / "such" / "folder"
+    assert main(["release", "--project", str(missing), "--out", str(tmp_path / "out")]) == 3
+    said = capsys.readouterr().err
+    assert said == f"vllm-patchkit: error: {missing}/CHANGELOG.md: No such file or directory\n"
+
+
 def test_completion_is_a_script_that_the_shell_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "bash"]) == 0
     script = capsys.readouterr().out

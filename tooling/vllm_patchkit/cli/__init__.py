@@ -95,7 +95,8 @@ def make_parser(*wanted: str) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    A known error is one message and a hint, no traceback; an unknown one keeps its traceback.
+    A known error is one message and a hint, no traceback, and so is a file that the system does not
+    let us have; an unknown one keeps its traceback.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     parser = make_parser(*(word for word in words[:1] if word in COMMANDS))
@@ -133,6 +134,11 @@ def _execute(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return ExitCode.OK
+    except OSError as error:
+        if error.filename is None:
+            raise
+        console.error(f"{error.filename}: {error.strerror}")
+        return int(ExitCode.ENVIRONMENT)
     finally:
         if console.log is not None:
             console.log.close()

@@ -10,9 +10,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.doctor.model import Diagnosis
 
 EXAMPLE = """\
 example:
@@ -79,7 +83,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     return ExitCode.OK if diagnosis.healthy else ExitCode.FAILED
 
 
-def _render(diagnosis, console: Console) -> None:  # type: ignore[no-untyped-def]
+def _render(diagnosis: Diagnosis, console: Console) -> None:
     colours = {"error": "red", "warning": "yellow", "note": "cyan"}
     for name, value in diagnosis.summary:
         console.result(f"{console.style(f'{name:>13}', 'dim')}  {value}")
