@@ -23,7 +23,9 @@ from vllm_patchkit.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.fork.outcome import PatchReport
-    from vllm_patchkit.fork.rebase import Rebased, StyleRequest, Survey
+    from vllm_patchkit.fork.plan import StyleRequest
+    from vllm_patchkit.fork.rebase import Rebased
+    from vllm_patchkit.fork.survey import Survey
 
 COLOURS = {"clean": "green", "moved": "green", "upstream": "cyan", "conflict": "red"}
 SHOWN_LINES = 12
@@ -87,7 +89,7 @@ def _find_folder(name: str | None) -> Path:
 
 
 def _style(args: argparse.Namespace) -> StyleRequest | None:
-    from vllm_patchkit.fork.rebase import StyleRequest
+    from vllm_patchkit.fork.plan import StyleRequest
 
     if args.normalise or args.formatter or args.style_config:
         return StyleRequest(command=args.formatter, config=args.style_config)
@@ -111,7 +113,7 @@ def _start(args: argparse.Namespace, folder: Path, console: Console) -> int:
 
 def _survey(args: argparse.Namespace, folder: Path, console: Console) -> int:
     from vllm_patchkit.fork.base import parse_base
-    from vllm_patchkit.fork.rebase import survey_rebase
+    from vllm_patchkit.fork.survey import survey_rebase
     from vllm_patchkit.stack.read import read_stack
 
     distribution = read_stack(folder).base.distribution

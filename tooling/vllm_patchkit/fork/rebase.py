@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.fork.base import BaseSpec, BaseTree, load_base
@@ -16,6 +15,7 @@ from vllm_patchkit.fork.folder import read_folder
 from vllm_patchkit.fork.git import Repository, open_repository
 from vllm_patchkit.fork.merge import Merged
 from vllm_patchkit.fork.outcome import PatchReport, Status
+from vllm_patchkit.fork.plan import Plan, StyleRequest
 from vllm_patchkit.fork.publish import (
     Published,
     base_reader,
@@ -25,9 +25,8 @@ from vllm_patchkit.fork.publish import (
     publish,
 )
 from vllm_patchkit.fork.restyle import restyle_series
-from vllm_patchkit.fork.series import Series, export_patches
+from vllm_patchkit.fork.series import export_patches
 from vllm_patchkit.fork.store import open_store
-from vllm_patchkit.fork.style import Style, find_style
 from vllm_patchkit.fork.worktree import (
     BASE_REF,
     Session,
@@ -43,90 +42,6 @@ from vllm_patchkit.stack.lock import parse_lock
 from vllm_patchkit.terminal import Console
 
 MARKER = b"<<<<<<< "
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StyleRequest:
-    """Which formatter to merge with: the new release's own, unless the user names one."""
-
-    command: str | None = None
-    config: Path | None = None
-
-    def find(self, spec: BaseSpec) -> Style:
-        """Return the style.
-
-        :raises HostError: its formatter is not installed.
-        """
-        return find_style(spec.distribution, spec.version, command=self.command, config=self.config)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What a rebase that stopped has to know to go on.
-
-    :param index: the patch that conflicts; the number of patches if none is left.
-    :param commits: the old commits (formatted, where asked for), first the base.
-    """
-
-    onto: BaseSpec
-    target: Path
-    index: int
-    commits: tuple[str, ...]
-    tip: str
-    reports: tuple[PatchReport, ...]
-    style: StyleRequest | None
-
-    @property
-    def series(self) -> Series:
-        """The old commits."""
-        return Series(base=self.commits[0], commits=self.commits[1:])
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the value as JSON writes it."""
-        style = self.style
-        return {
-            "onto": {
-                "distribution": self.onto.distribution,
-                "version": self.onto.version,
-                "wheel": str(self.onto.wheel) if self.onto.wheel else None,
-                "checkout": str(self.onto.checkout) if self.onto.checkout else None,
-                "revision": self.onto.revision,
-            },
-            "target": str(self.target),
-            "index": self.index,
-            "commits": list(self.commits),
-            "tip": self.tip,
-            "reports": [report.to_json() for report in self.reports],
-            "normalise": style is not None,
-            "formatter": style.command if style else None,
-            "style_config": str(style.config) if style and style.config else None,
-        }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Plan:
-        """Return the plan that :meth:`to_json` wrote."""
-        onto = document["onto"]
-        style = None
-        if document["normalise"]:
-            config = document["style_config"]
-            style = StyleRequest(
-                command=document["formatter"], config=Path(config) if config else None
-            )
-        return cls(
-            onto=BaseSpec(
-                distribution=onto["distribution"],
-                version=onto["version"],
-                wheel=Path(onto["wheel"]) if onto["wheel"] else None,
-                checkout=Path(onto["checkout"]) if onto["checkout"] else None,
-                revision=onto["revision"],
-            ),
-            target=Path(document["target"]),
-            index=document["index"],
-            commits=tuple(document["commits"]),
-            tip=document["tip"],
-            reports=tuple(PatchReport.from_json(item) for item in document["reports"]),
-            style=style,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -389,56 +304,3 @@ def abort_rebase(folder: Path) -> Path:
     session = _require_rebase(folder)
     session.remove()
     return session.work_tree
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Survey:
-    """How every patch of a stack would fare on one release."""
-
-    onto: BaseSpec
-    reports: tuple[PatchReport, ...]
-
-    @property
-    def conflicts(self) -> int:
-        """The number of places that would have to be resolved by hand."""
-        return sum(len(report.conflicts) for report in self.reports)
-
-
-def survey_rebase(
-    folder: Path,
-    targets: Sequence[BaseSpec],
-    console: Console,
-    *,
-    style: StyleRequest | None = None,
-) -> list[Survey]:
-    """Return what a rebase onto each of the releases would meet; nothing is changed.
-
-    A conflict is settled the patch's way and the survey goes on, so that each patch is judged
-    for itself.
-    """
-    surveys = []
-    with open_store() as store:
-        opened = load_stack(store, folder, console)
-        patches = opened.stack.patches
-        for onto in targets:
-            base = load_base(store, onto, console)
-            found = style.find(onto) if style else None
-            series = opened.series
-            if found is not None:
-                series = restyle_series(store, found, patches, series)
-            carrier = Carrier(
-                store=store,
-                patches=patches,
-                series=series,
-                onto=base.commit,
-                style=found,
-                keep_going=True,
-            )
-            reports = []
-            label = f"try {onto}"
-            with console.progress(label, len(patches), unit="patches", scale=1) as bar:
-                for step in carrier.carry(base.commit):
-                    reports.append(step.report)
-                    bar.advance(1)
-            surveys.append(Survey(onto=onto, reports=tuple(reports)))
-    return surveys
