@@ -6,6 +6,7 @@ a reader's own files) are taken to the real parser.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import re
@@ -123,6 +124,26 @@ def test_every_page_with_shell_blocks_says_which_language() -> None:
     for page in PAGES:
         assert all(language in (*SHELLS, "python", "toml", "json", "text", "console")
                    for language, _ in FENCE.findall(page.read_text())), page  # fmt: skip
+
+
+def test_explained_messages_are_ones_that_the_program_prints() -> None:
+    """Each quoted message, less what varies, is text of the program; vLLM's own are left out."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text().partition("## vLLM, once it runs")[0]
+    texts = "\n".join(
+        node.value
+        for path in (ROOT / "tooling").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    messages = re.findall(r"`([^`]+)`", "\n".join(re.findall(r"(?m)^\| (`.*?) \|", page)))
+    parts = [
+        part.strip(" ;:,'")
+        for message in messages
+        for part in re.split(r"\.\.\.|\S*\d\S*|\b[NM]\b|\bvllm/?", message)
+        if len(part.split()) > 1
+    ]
+    assert len(parts) > 30
+    assert [part for part in parts if part not in texts] == []
 
 
 @pytest.fixture(scope="module")
