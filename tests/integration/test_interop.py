@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import zipfile
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from support.peers import ENVIRONMENT, Repository, gnu_patch, write_contents
+from vllm_patchkit.diff.apply import apply_diff
+from vllm_patchkit.diff.parse import parse_diff
+from vllm_patchkit.errors import HunkMismatch
 from vllm_patchkit.stack.model import Lock, LockedFile, Stack
 from vllm_patchkit.stack.read import read_lock, read_stack
 from vllm_patchkit.wheel.inputs import fetch_input
@@ -125,3 +129,60 @@ def test_quilt(lock: Lock, sources, tmp_path: Path):
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert digests(tmp_path, lock.files) == files
+
+
+LINES = [f"line {number}\n" for number in range(1, 31)]
+MAIL = (
+    "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n"
+    "From: Ada Lovelace <ada@example.org>\nDate: Thu, 1 Jan 2026 00:00:00 +0000\n"
+    "Subject: [PATCH] Change line 15\n\n---\n"
+    "diff --git a/f b/f\n--- a/f\n+++ b/f\n"
+    "@@ -12,7 +12,7 @@\n line 12\n line 13\n line 14\n-line 15\n+fifteen\n"
+    " line 16\n line 17\n line 18\n-- \n2.39\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "quilt", "git", "ours"),
+    [
+        (LINES, True, True, True),
+        (["new\n", *LINES], True, True, False),
+        (["new\n", *LINES[:11], "other\n", *LINES[12:]], True, False, False),
+    ],
+    ids=["exact", "offset", "fuzz"],
+)
+def test_what_counts_as_a_match_is_as_the_readme_compares_it(
+    lines: list[str], quilt: bool, git: bool, ours: bool, tmp_path: Path
+) -> None:
+    """GNU patch below quilt takes offsets and fuzz, git am takes offsets, the toolkit neither."""
+    for name in ("quilt", "git"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text("".join(lines))
+    (tmp_path / "quilt/patches").mkdir()
+    (tmp_path / "quilt/patches/series").write_text("p.patch\n")
+    (tmp_path / "quilt/patches/p.patch").write_text(MAIL)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C"}
+    environment |= {f"GIT_{who}_{what}": f"{what.lower()}@example.org"
+                    for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}  # fmt: skip
+
+    def succeeds(*words: str, folder: str, text: str = "") -> bool:
+        done = subprocess.run(
+            words,
+            cwd=tmp_path / folder,
+            env=environment,
+            input=text,
+            text=True,
+            capture_output=True,
+        )
+        return done.returncode == 0
+
+    for words in (["init", "-q"], ["add", "f"], ["commit", "-qm", "base"]):
+        assert succeeds("git", *words, folder="git")
+    assert succeeds("quilt", "push", folder="quilt") == quilt
+    assert succeeds("git", "am", folder="git", text=MAIL) == git
+    files = parse_diff(MAIL.encode())
+    if ours:
+        assert apply_diff(files, {"f": "".join(lines).encode()}.get)
+    else:
+        with pytest.raises(HunkMismatch):
+            apply_diff(files, {"f": "".join(lines).encode()}.get)
