@@ -161,6 +161,13 @@ def test_it_builds_the_same_wheel_as_the_checkout(elsewhere: Path, tmp_path: Pat
     assert there.read_bytes() == here.read_bytes()
 
 
+def test_an_image_is_planned_from_a_wheel_that_it_built(elsewhere: Path) -> None:
+    call(elsewhere, "wheel", "--stack", "emu3_5", "--flavor", "cpu")
+    arguments = call(elsewhere, "image", "--flavor", "cpu", "--print-args").splitlines()
+    assert "--build-arg FLAVOR=cpu" in arguments
+    shutil.rmtree(elsewhere / "wheels")
+
+
 def test_it_patches_a_wheel_given_by_name(elsewhere: Path) -> None:
     base = fetch_input("vllm-0.11.0", Console(quiet=True))
     made = (

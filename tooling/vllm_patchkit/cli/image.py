@@ -82,7 +82,10 @@ def _make_plan(args: argparse.Namespace) -> ImagePlan:
     from vllm_patchkit.container.wheelfacts import find_wheel, read_wheel_facts
 
     files = args.files or plan.find_files(Path.cwd())
-    wheel = read_wheel_facts(args.wheel or find_wheel(files.parent / "wheels" / "out", args.flavor))
+    # Beside the Dockerfile of a checkout; an installed toolkit writes wheels where it is called.
+    outputs = [place / "wheels" / "out" for place in (files.parent, Path.cwd())]
+    out = next(filter(Path.is_dir, outputs), outputs[0])
+    wheel = read_wheel_facts(args.wheel or find_wheel(out, args.flavor))
     for option, path in (("--flash-attn", args.flash_attn), ("--wheelhouse", args.wheelhouse)):
         if path and not path.exists():
             raise UsageError(f"{option}: there is no {path}")
