@@ -56,7 +56,7 @@ def test_five_hundred_patches(
     oracle.run("add", "--all", "--force")
     oracle.run("commit", "--quiet", "-m", "release")
     oracle.run("tag", "base")
-    oracle.run("am", "--quiet", *(stack / name for name in patches))
+    oracle.run("am", "--quiet", "--keep-non-patch", *(stack / name for name in patches))
     work = Git(Path(call(capsys, "edit", stack).out.strip()))
     form = "--format=%an|%ae|%ad|%s|%b"
     assert work.run("log", form, "refs/patchkit/base..") == oracle.run("log", form, "base..")

@@ -91,6 +91,14 @@ def test_failure_to_write_keeps_the_old_folder(
     assert [path.name for path in tmp_path.iterdir()] == ["stack"]
 
 
+def test_leftover_of_a_killed_command_goes_with_the_next_one(tmp_path: Path) -> None:
+    leftover = tmp_path / ".patchkit-stack.abc" / "stack"
+    leftover.mkdir(parents=True)
+    (leftover / "a").write_bytes(b"half")
+    replace_folder(tmp_path / "stack", {"a": b"1"})
+    assert [path.name for path in tmp_path.iterdir()] == ["stack"]
+
+
 def test_link_to_a_stack_keeps_being_one(tmp_path: Path) -> None:
     replace_folder(tmp_path / "stack", {"a": b"1"})
     (tmp_path / "link").symlink_to("stack")

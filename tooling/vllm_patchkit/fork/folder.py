@@ -40,7 +40,11 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    prefix = f".patchkit-{folder.name}."
+    for stale in folder.parent.glob(f"{prefix}*"):
+        # What a killed command left; whoever writes stacks holds the store's lock.
+        shutil.rmtree(stale, ignore_errors=True)
+    holder = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         fresh = holder / folder.name
         if files:

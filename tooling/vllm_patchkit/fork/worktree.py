@@ -176,7 +176,10 @@ def create_work_tree(
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"{place} exists and is not empty", hint="name another place with --dir")
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as name:
+    prefix = f".patchkit-{place.name}."
+    for stale in place.parent.glob(f"{prefix}*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=place.parent) as name:
         fresh = Path(name) / place.name
         run(
             ["git", "init", "--quiet", "--template=", "--initial-branch", "stack", fresh],
