@@ -43,6 +43,16 @@ def test_an_unknown_error_is_quoted():
     assert found["message"] == "ValueError: size not representable: 0*4"
 
 
+def test_the_cause_is_quoted_and_not_its_consequence():
+    """As the processes of one engine log it, root cause first."""
+    log = (
+        "(EngineCore_DP0 pid=74) AttributeError: no attribute 'init_cpu_threads_env'\n"
+        "RuntimeError: Engine core initialization failed. See root cause above.\n"
+        "RuntimeError: vllm serve ended with status 1 while starting\n"
+    )
+    assert diagnose(log, 1)["message"].startswith("AttributeError: no attribute")
+
+
 def test_the_deadline_and_the_kernel_are_told_apart():
     assert diagnose("", None)["message"] == "did not end within the time limit"
     assert diagnose("", -9)["kind"] == "environment"

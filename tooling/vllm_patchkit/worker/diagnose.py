@@ -68,6 +68,9 @@ KNOWN: tuple[tuple[str, str, str, str], ...] = (
     ),
 )
 
+# What a process says because another one failed, whose own words come before.
+CONSEQUENCES = ("Engine core initialization failed", "vllm serve ended with status")
+
 
 def diagnose(log: str, status: int | None) -> dict[str, str]:
     """Return ``kind``, ``message`` and ``hint`` for a stage that ended with ``status``.
@@ -91,6 +94,7 @@ def _problem(kind: str, message: str, hint: str) -> dict[str, str]:
 
 
 def last_error(log: str) -> str | None:
-    """Return the last line that names an exception, without the log's prefix."""
+    """Return the last line that names an exception and no mere consequence of another one."""
     found = re.findall(r"(?:^|\s)((?:\w+\.)*\w*(?:Error|Exception|Failure): [^\n]+)", log)
-    return found[-1].strip()[:500] if found else None
+    causes = [line for line in found if not any(text in line for text in CONSEQUENCES)]
+    return (causes or found)[-1].strip()[:500] if found else None

@@ -37,6 +37,9 @@ def engine_arguments(job: Job) -> dict[str, Any]:
         arguments |= {"dtype": "float32", "max_model_len": CONTEXT, "max_num_seqs": 32}
         if job.device == "cuda":
             arguments["gpu_memory_utilization"] = 0.3
+            # Float32 runs on FlexAttention there, which indexes a cache of this size and not one
+            # of a whole GPU ("64-bit indexing is not yet implemented for triton templates").
+            arguments["num_gpu_blocks_override"] = 4096
     if job.dtype:
         arguments["dtype"] = job.dtype
     if job.quantization:

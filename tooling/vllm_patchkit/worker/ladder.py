@@ -23,11 +23,12 @@ def climb(installed: Installed, job: Job) -> None:
     rungs: list[tuple[str, Callable[[], str]]] = [
         ("every module of vllm compiles", lambda: compile_all(installed.root / "vllm")),
         ("the platform is the wanted one", lambda: check_platform(job.device)),
+        ("the compiled extension loads", load_extension),
         ("touched modules import", lambda: import_touched(installed)),
         ("entry points load", lambda: load_entry_points(installed)),
     ]
     if any(record.name == "emu3_5" for record in installed.records):
-        rungs.insert(3, (f"the model registry loads {ARCHITECTURE}", load_architecture))
+        rungs.insert(4, (f"the model registry loads {ARCHITECTURE}", load_architecture))
     for name, rung in rungs:
         _try(name, rung)
     for record in installed.records:
@@ -65,6 +66,12 @@ def check_platform(device: str) -> str:
     if found != device:
         raise RuntimeError(f"vLLM runs on {found!r} here, --device says {device!r}")
     return type(current_platform).__name__
+
+
+def load_extension() -> str:
+    """Load the compiled half of vLLM, which it would otherwise miss in the middle of a run."""
+    extension = import_module("vllm._C")
+    return Path(str(extension.__file__)).name
 
 
 def import_touched(installed: Installed) -> str:
