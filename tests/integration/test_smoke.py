@@ -138,14 +138,16 @@ def test_killed_while_vllm_serves_it_leaves_nothing(tmp_path):
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     with process:
+        said = []
         for line in process.stderr:
+            said.append(line)
             if "server: engine ready" in line:
                 break
         below = {pid: start_time(pid) for pid in lifeline.descendants(process.pid)}
         ports = listening(below)
         process.kill()
     # Guardian, stage, server and engine core at least.
-    assert len(below) >= 4
+    assert len(below) >= 4, "".join(said)
     assert ports
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and (alive(below) or any(tmp_path.iterdir())):
