@@ -14,10 +14,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One run: wall time, and the peak resident memory of the largest of its processes."""
+    """One run: wall time, processor time, and the peak memory of the largest of its processes."""
 
     seconds: float
     peak_bytes: int
+    cpu_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ def run(*commands: Sequence[str | Path], cwd: Path | None = None) -> Sample:
     """Run commands one after the other and return their time together and highest peak."""
     os.sync()
     peak = 0
+    cpu_seconds = 0.0
     start = time.perf_counter()
     for command in commands:
         with subprocess.Popen(
@@ -58,7 +60,9 @@ def run(*commands: Sequence[str | Path], cwd: Path | None = None) -> Sample:
         if child.returncode:
             sys.exit(f"{command[0]} failed: {errors.decode(errors='replace')}")
         peak = max(peak, usage.ru_maxrss * 1024)
-    return Sample(seconds=time.perf_counter() - start, peak_bytes=peak)
+        cpu_seconds += usage.ru_utime + usage.ru_stime
+    seconds = time.perf_counter() - start
+    return Sample(seconds=seconds, peak_bytes=peak, cpu_seconds=cpu_seconds)
 
 
 def take_turns(
@@ -74,4 +78,5 @@ def _summarize(samples: Sequence[Sample]) -> Sample:
     return Sample(
         seconds=statistics.median(sample.seconds for sample in samples),
         peak_bytes=max(sample.peak_bytes for sample in samples),
+        cpu_seconds=statistics.median(sample.cpu_seconds for sample in samples),
     )

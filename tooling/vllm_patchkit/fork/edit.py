@@ -31,7 +31,9 @@ from vllm_patchkit.fork.worktree import (
     require_no_session,
     require_settled,
 )
-from vllm_patchkit.stack.model import Stack
+from vllm_patchkit.stack.folder import METADATA
+from vllm_patchkit.stack.metadata import parse_metadata
+from vllm_patchkit.stack.model import Base, Stack
 from vllm_patchkit.stack.read import read_stack
 from vllm_patchkit.terminal import Console
 
@@ -54,14 +56,14 @@ def load_stack(store: Repository, folder: Path, console: Console) -> OpenStack:
     """
     files = require_stack_folder(folder)
     stack = read_stack(folder)
-    base = load_base(store, base_spec_of(stack), console)
+    base = load_base(store, base_spec_of(stack.base), console)
     series = commit_patches(store, base.commit, stack.patches)
     return OpenStack(folder=folder, files=files, stack=stack, base=base, series=series)
 
 
-def base_spec_of(stack: Stack) -> BaseSpec:
+def base_spec_of(base: Base) -> BaseSpec:
     """Return the release that a stack names as its base."""
-    return BaseSpec(distribution=stack.base.distribution, version=stack.base.version)
+    return BaseSpec(distribution=base.distribution, version=base.version)
 
 
 def open_edit(folder: Path, work_tree: Path | None, console: Console) -> Session:
@@ -130,8 +132,9 @@ def refresh_session(session: Session, console: Console) -> Published:
         )
     with open_store() as store, open_repository(session.git_dir, session.work_tree) as repository:
         head = require_settled(repository)
-        stack = read_stack(folder)
-        base = load_base(store, base_spec_of(stack), console)
+        # The patches in the folder are about to be replaced; only their base counts.
+        metadata = parse_metadata(files[METADATA], str(folder / METADATA))
+        base = load_base(store, base_spec_of(metadata.base), console)
         if repository.resolve(f"{BASE_REF}^{{tree}}") != store.resolve(f"{base.commit}^{{tree}}"):
             raise StackError(
                 f"{session.work_tree} is cut from another base than {base.spec}",

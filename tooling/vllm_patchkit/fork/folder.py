@@ -48,7 +48,7 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         fresh = holder / folder.name
         if files:
-            _write_files(fresh, files)
+            _write_files(fresh, files, folder)
             if folder.exists():
                 _exchange(fresh, folder)
             else:
@@ -62,17 +62,31 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(holder, ignore_errors=True)
 
 
-def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.mkdir()
-    folder.chmod(0o755)
+def _write_files(fresh: Path, files: Mapping[str, bytes], old: Path) -> None:
+    """Write a folder whole and make it durable; files that keep their bytes are linked."""
+    fresh.mkdir()
+    fresh.chmod(0o755)
     for name, data in files.items():
-        path = folder / name
+        path = fresh / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        if _link(old / name, data, path):
+            continue
         with path.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    sync_folder(folder)
+    sync_folder(fresh)
+
+
+def _link(old: Path, data: bytes, new: Path) -> bool:
+    """Link an old file that holds ``data`` already; nobody writes to either in place."""
+    try:
+        if old.is_symlink() or old.read_bytes() != data:
+            return False
+        os.link(old, new)
+    except OSError:
+        return False
+    return True
 
 
 def _exchange(fresh: Path, folder: Path) -> None:
