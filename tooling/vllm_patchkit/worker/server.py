@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 STAGE = "server"
 MODEL = "smoke"
 CASES = ("text", "t2i", "x2i-three-streams", "interleaved")
-START_S = 300.0
 STOP_S = 10.0
 
 
@@ -37,7 +36,7 @@ def run(job: Job) -> None:
     started = time.monotonic()
     events.note(STAGE, f"starting vllm serve on port {port}")
     process = start(job, port)
-    wait_until_healthy(process, port, START_S)
+    wait_until_healthy(process, port, job.deadline_s)
     events.send("load", stage=STAGE, seconds=round(time.monotonic() - started, 2))
     from openai import OpenAI
 
