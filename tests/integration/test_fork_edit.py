@@ -321,6 +321,26 @@ def test_killed_refresh_leaves_the_old_stack_or_the_new(
     assert {path.name: path.read_bytes() for path in stack.iterdir()} == old
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("delay_ms", [100, 300, 500, 900])
+def test_killed_edit_can_be_repeated(
+    stack: Path, home: Path, capsys: pytest.CaptureFixture[str], delay_ms: int
+) -> None:
+    argv = [sys.executable, "-m", "vllm_patchkit", "edit", str(stack)]
+    child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        child.wait(delay_ms / 1000)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    said = call(capsys, "edit", stack)
+    # The killed one may have got as far as opening it.
+    assert said.code == 0 or "is open in a work tree already" in said.err
+    assert not list((home / "cache" / "work").glob(".patchkit-*"))
+    assert call(capsys, "refresh", stack).code == 0
+    assert len(read_patches(stack)) == len(STEPS)
+
+
 def test_read_only_folder_is_reported(
     work_tree: Git, stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

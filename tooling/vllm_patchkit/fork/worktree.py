@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,12 +99,18 @@ def default_work_tree(folder: Path) -> Path:
 
 
 def find_session(folder: Path) -> Session | None:
-    """Return the open session of a stack, None where there is none (or its tree is gone)."""
-    try:
-        work_tree = Path(json.loads(_pointer(folder).read_bytes())["work_tree"])
-    except (OSError, ValueError, KeyError):
-        return None
-    return read_session(work_tree)
+    """Return the open session of a stack, None where there is none (or its tree is gone).
+
+    The usual place is looked at too: a command may have been killed before it noted the place.
+    """
+    places = [default_work_tree(folder)]
+    with suppress(OSError, ValueError, KeyError):
+        places.insert(0, Path(json.loads(_pointer(folder).read_bytes())["work_tree"]))
+    for place in places:
+        session = read_session(place)
+        if session is not None and session.folder == folder.resolve():
+            return session
+    return None
 
 
 def read_session(work_tree: Path) -> Session | None:
