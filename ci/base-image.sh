@@ -5,7 +5,7 @@
 set -eu
 name=${1:-vllm-patchkit-base:bookworm}
 SUITE=bookworm
-PACKAGES=ca-certificates,gcc,libc6-dev,libnuma1,python3,python3-dev,python3-venv,tini
+PACKAGES=ca-certificates,g++,libnuma1,python3,python3-dev,python3-venv,tini
 DATE=@1759276800
 
 if docker image inspect "$name" >/dev/null 2>&1; then

@@ -11,6 +11,7 @@ docker docker-cli
 debootstrap debootstrap
 quilt quilt
 patch patch
+g++ g++
 strace strace
 openssl openssl
 shellcheck shellcheck

@@ -176,7 +176,8 @@ def test_it_stops_while_it_is_still_starting(
 def test_the_smoke_passes_inside(
     engine: Docker, image: BuiltImage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(["smoke", "--image", image.digest, "--out", str(tmp_path)])
+    words = ["smoke", "--image", image.digest, "--out", str(tmp_path), "--timeout", "1800"]
+    code = main(words)
     printed = capsys.readouterr()
     assert code == 0, printed.out + printed.err[-4000:]
     assert (tmp_path / "smoke.json").is_file()
