@@ -80,7 +80,6 @@ def listen(subject: Subject, job: Mapping[str, Any]) -> Iterator[Iterator[Event]
             # Only where the guardian itself was killed is there anything left.
             for path in scratch:
                 shutil.rmtree(path, ignore_errors=True)
-                shutil.rmtree(path.removesuffix("-run"), ignore_errors=True)
 
 
 def _start(subject: Subject) -> subprocess.Popen[bytes]:
@@ -115,7 +114,7 @@ def _events(
         event: Event = json.loads(line)
         seen = True
         if event["event"] == "scratch":
-            scratch.append(event["path"])
+            scratch += event["paths"]
         else:
             yield event
     status = process.wait()

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,6 +29,9 @@ from .job import Job
 
 LOG_TAIL_BYTES = 6000
 POLL_S = 0.2
+# Of sockaddr_un, the closing NUL left out; and of the names (UUIDs) that vLLM gives its sockets.
+SOCKET_PATH_BYTES = 107
+SOCKET_NAME_BYTES = 40
 
 
 class Stopped(BaseException):
@@ -38,46 +42,72 @@ class HostGone(BaseException):
     """Nobody is left to report to."""
 
 
-def main(scratch: Path, code: Path, value: dict[str, Any]) -> int:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Folders:
+    """The temporary folders of a run: its own, the worker's code, and sockets."""
+
+    scratch: Path
+    code: Path
+    sockets: Path
+
+    def remove(self) -> None:
+        """Remove them all."""
+        for folder in (self.scratch, self.code, self.sockets):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_folders(code: Path) -> Folders:
+    """Make a run's folders in the temporary folder; sockets elsewhere if that has a long name."""
+    scratch = Path(tempfile.gettempdir()) / f"{code.name}-run"
+    scratch.mkdir(mode=0o700)
+    (scratch / "tmp").mkdir()
+    sockets = scratch / "tmp"
+    if len(os.fsencode(sockets)) + SOCKET_NAME_BYTES > SOCKET_PATH_BYTES:
+        sockets = Path(tempfile.mkdtemp(prefix="vpk-", dir="/tmp"))
+    return Folders(scratch=scratch, code=code, sockets=sockets)
+
+
+def main(folders: Folders, value: dict[str, Any]) -> int:
     """Run the job; return 0 if every stage came to its end, whatever it found."""
     lifeline.die_with_parent(signal.SIGTERM)
     lifeline.adopt_orphans()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
-        return _run_stages(Job.from_json(value, scratch), code, value)
+        return _run_stages(Job.from_json(value, folders.scratch), folders, value)
     except (Stopped, HostGone):
         return 130
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         lifeline.kill_descendants()
-        shutil.rmtree(scratch, ignore_errors=True)
+        folders.remove()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped
 
 
-def _run_stages(job: Job, code: Path, value: dict[str, Any]) -> int:
-    _send({"event": "scratch", "path": str(job.scratch)})
+def _run_stages(job: Job, folders: Folders, value: dict[str, Any]) -> int:
+    paths = [str(path) for path in (folders.scratch, folders.code, folders.sockets)]
+    _send({"event": "scratch", "paths": paths})
     (job.scratch / "job.json").write_text(json.dumps(value), encoding="utf-8")
-    (job.scratch / "tmp").mkdir()
     deadline = time.monotonic() + job.deadline_s
     for name in job.stages:
-        if not _run_stage(name, job, code, deadline) and name in ("artifact", "prepare"):
+        if not _run_stage(name, job, folders, deadline) and name in ("artifact", "prepare"):
             return 1
     return 0
 
 
-def make_environment(job: Job, code: Path) -> dict[str, str]:
+def make_environment(job: Job, folders: Folders) -> dict[str, str]:
     """Return the environment of the stages: the caller's, less what might shadow vllm."""
     environment = {key: text for key, text in os.environ.items() if not key.startswith("PYTHON")}
     environment |= {
-        "PYTHONPATH": str(code),
+        "PYTHONPATH": str(folders.code),
         "PYTHONUNBUFFERED": "1",
         # Sockets, compiled kernels and whatever else: under a folder that goes with the run.
         "TMPDIR": str(job.scratch / "tmp"),
+        "VLLM_RPC_BASE_PATH": str(folders.sockets),
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
@@ -92,7 +122,7 @@ def make_environment(job: Job, code: Path) -> dict[str, str]:
     return environment
 
 
-def _run_stage(name: str, job: Job, code: Path, deadline: float) -> bool:
+def _run_stage(name: str, job: Job, folders: Folders, deadline: float) -> bool:
     """Run one stage in a process group of its own; return whether it came to its end."""
     started = time.monotonic()
     _send({"event": "stage", "stage": name, "state": "started"})
@@ -105,7 +135,7 @@ def _run_stage(name: str, job: Job, code: Path, deadline: float) -> bool:
             stdout=stream,
             stderr=subprocess.STDOUT,
             cwd=job.scratch / "tmp",
-            env={**make_environment(job, code), CHANNEL: str(writer)},
+            env={**make_environment(job, folders), CHANNEL: str(writer)},
             pass_fds=(writer,),
             start_new_session=True,
         )
@@ -161,9 +191,4 @@ def _write(line: bytes) -> None:
 
 def start(value: dict[str, Any], code: Path) -> int:
     """Run from the bootstrap: ``code`` is the folder that holds this package."""
-    scratch = Path(tempfile.gettempdir()) / f"{code.name}-run"
-    scratch.mkdir(mode=0o700)
-    try:
-        return main(scratch, code, value)
-    finally:
-        shutil.rmtree(code, ignore_errors=True)
+    return main(make_folders(code), value)
