@@ -68,7 +68,7 @@ def test_five_hundred_patches(
     assert read_patches(stack) == patches
 
     said = call(capsys, "rebase", stack, "--dry-run", "--onto", "0.11.1", "--json")
-    (reports,) = json.loads(said.out).values()
+    (reports,) = json.loads(said.out)["releases"].values()
     assert len(reports) == PATCHES
     assert {report["status"] for report in reports} <= {"clean", "moved", "conflict"}
 

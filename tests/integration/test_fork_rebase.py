@@ -85,7 +85,7 @@ def test_survey_says_which_patch_breaks_where(
     assert said.code == 1
     found = {
         release: {item["patch"]: item["status"] for item in items}
-        for release, items in json.loads(said.out).items()
+        for release, items in json.loads(said.out)["releases"].items()
     }
     assert found == {
         "1.1": dict.fromkeys(NAMES, "clean"),
@@ -247,7 +247,7 @@ def test_rebase_onto_a_tag_of_a_checkout(
     git.run("tag", "v2.0")
     head = git.run("rev-parse", "HEAD")
     said = rebase(capsys, stack, "--dry-run", "--onto", "v2.0", "--checkout", git.folder, "--json")
-    (items,) = json.loads(said.out).values()
+    (items,) = json.loads(said.out)["releases"].values()
     assert [item["status"] for item in items] == ["moved", "conflict", "upstream", "clean"]
     assert git.run("rev-parse", "HEAD") == head
     wrong = rebase(capsys, stack, "--dry-run", "--onto", "v9", "--checkout", git.folder)
@@ -287,7 +287,7 @@ def verdicts(
     put_release(home / "cache", "3.0", release)
     stack = make_stack(capsys, home, [("Ours", ours)], name="judged")
     said = rebase(capsys, stack, "--dry-run", "--onto", "3.0", "--json")
-    (items,) = json.loads(said.out).values()
+    (items,) = json.loads(said.out)["releases"].values()
     return [hunk["verdict"] for item in items for hunk in item["hunks"]]
 
 
@@ -411,10 +411,10 @@ def test_normalising_leaves_only_what_means_something(
 ) -> None:
     stack = styled_stack(home, capsys)
     plain = rebase(capsys, stack, "--dry-run", "--onto", "1.6", "--json")
-    assert len(json.loads(plain.out)["1.6"][0]["conflicts"]) >= 2
+    assert len(json.loads(plain.out)["releases"]["1.6"][0]["conflicts"]) >= 2
     words = ("--onto", "1.6", "--style-config", home / "ruff.toml", "--json")
     said = rebase(capsys, stack, "--dry-run", *words)
-    (report,) = json.loads(said.out)["1.6"]
+    (report,) = json.loads(said.out)["releases"]["1.6"]
     assert [(item["upstream"], item["patch"]) for item in report["conflicts"]] == [
         ('    return "tail", engine_0\n', '    engine_3()\n    return "tail"\n')
     ]

@@ -104,7 +104,7 @@ def test_a_rebase_survey_is_shown(stack: Path, tmp_path: Path) -> None:
                        "upstream": "a", "base": "b", "patch": "c"}],
     }  # fmt: skip
     survey = tmp_path / "rebase.json"
-    survey.write_text(json.dumps({"0.11.1": [outcome]}))
+    survey.write_text(json.dumps({"releases": {"0.11.1": [outcome]}}))
     text = Page(write_report(stack, tmp_path, "--rebase", str(survey))).text
     assert "vllm/engine.py:7" in text
     survey.write_text("[]")

@@ -13,10 +13,10 @@ examples:
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllm_patchkit.cli.options import print_document
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.terminal import Console
 
@@ -66,7 +66,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     result: Imported = _import(args, rules, console)
     if args.json:
         notes = [{"kind": n.kind, "source": n.source, "text": n.text} for n in result.notes]
-        console.result(json.dumps({**result.published.to_json(), "notes": notes}, indent=1))
+        print_document(console, "import", {**result.published.to_json(), "notes": notes})
         return ExitCode.OK
     for note in result.notes:
         console.note(f"{console.style(note.kind, 'yellow', console.err):9} {note}")

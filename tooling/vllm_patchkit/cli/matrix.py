@@ -12,10 +12,10 @@ examples:
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllm_patchkit.cli.options import print_document
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.terminal import Console
 
@@ -64,7 +64,7 @@ def _within(folder: Path, as_json: bool, console: Console) -> int:
                 for (first, second), names in uses.items()
             ],
         }
-        console.result(json.dumps(document, indent=1))
+        print_document(console, "matrix", document)
         return ExitCode.OK
     _print_overlaps(overlaps, console)
     for name, blocked in needed_by.items():
@@ -89,7 +89,7 @@ def _cross(folder: Path, other: Path, as_json: bool, console: Console) -> int:
         )
     crossings = find_crossings(left.patches, right.patches)
     if as_json:
-        console.result(json.dumps({"overlaps": [_to_json(item) for item in crossings]}, indent=1))
+        print_document(console, "matrix", {"overlaps": [_to_json(item) for item in crossings]})
     else:
         _print_overlaps(crossings, console)
     return ExitCode.OK

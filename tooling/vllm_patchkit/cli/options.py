@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vllm_patchkit.terminal import Console
@@ -42,7 +43,12 @@ def add_stack_option(parser: argparse.ArgumentParser) -> None:
 
 def print_json(console: Console, command: str, report: Any) -> None:
     """Print a report as JSON, keys in the order of its fields."""
-    document = {"format": JSON_FORMAT, "command": command, **dataclasses.asdict(report)}
+    print_document(console, command, dataclasses.asdict(report))
+
+
+def print_document(console: Console, command: str, values: Mapping[str, Any]) -> None:
+    """Print values as JSON, behind the format and the command."""
+    document = {"format": JSON_FORMAT, "command": command, **values}
     console.result(json.dumps(document, indent=2, default=str))
 
 

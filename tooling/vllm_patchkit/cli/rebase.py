@@ -14,10 +14,10 @@ examples:
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllm_patchkit.cli.options import print_document
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.terminal import Console
 
@@ -122,11 +122,11 @@ def _survey(args: argparse.Namespace, folder: Path, console: Console) -> int:
     ]
     surveys = survey_rebase(folder, targets, console, style=_style(args))
     if args.json:
-        document = {
+        releases = {
             survey.onto.version: [report.to_json() for report in survey.reports]
             for survey in surveys
         }
-        console.result(json.dumps(document, indent=1))
+        print_document(console, "rebase", {"releases": releases})
     elif args.markdown:
         console.result(format_markdown(surveys))
     else:
@@ -221,7 +221,7 @@ def _print_rebased(result: Rebased, args: argparse.Namespace, console: Console) 
             "faults": list(result.faults),
             "findings": list(result.findings),
         }
-        console.result(json.dumps(document, indent=1))
+        print_document(console, "rebase", document)
     else:
         _print_reports(result.reports, args, console)
     if result.published is not None:

@@ -12,10 +12,10 @@ examples:
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllm_patchkit.cli.options import print_document
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.terminal import Console
 
@@ -50,7 +50,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         assert not isinstance(refreshed, tuple)
         result = refreshed
     if args.json:
-        console.result(json.dumps(result.to_json(), indent=1))
+        print_document(console, "refresh", result.to_json())
     else:
         print_published(result, console)
     return ExitCode.OK

@@ -91,7 +91,7 @@ def _read_rebases(path: Path) -> dict[str, list[PatchReport]]:
         document = json.loads(path.read_text(encoding="utf-8"))
         return {
             release: [PatchReport.from_json(item) for item in items]
-            for release, items in document.items()
+            for release, items in document["releases"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
