@@ -14,7 +14,7 @@ from types import TracebackType
 
 from checkpoint import Checkpoint
 
-START_TIMEOUT_S = 300
+START_TIMEOUT_S = 600
 
 
 def free_port() -> int:

@@ -32,7 +32,7 @@ def test_examples(published, tmp_path):
         exec(block.replace("BAAI/Emu3.5-Image", str(published.path)), namespace)
     del namespace["llm"]
     tokens = namespace["tokens"]
-    assert_image(tokens[tokens.index(151852) :], 32, 32)
+    assert_image(tokens[tokens.index(151852) :], 16, 16)
 
     with Server(published, tmp_path / "log", "--max-model-len", "4096") as server:
         exec(client.replace("http://localhost:8000", server.url), namespace)

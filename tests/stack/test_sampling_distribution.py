@@ -13,7 +13,7 @@ from engine import extra_args_of, params_of, prompt_of
 from oracle import TEXT_TOP_K, TEXT_TOP_P, Oracle, Request, probabilities
 from scipy.stats import chisquare
 
-DRAWS = 3000
+DRAWS = 2000
 
 
 @pytest.fixture(scope="module")
