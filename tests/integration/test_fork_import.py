@@ -254,6 +254,18 @@ def test_blob_known_from_another_release_is_merged_three_way(
     assert applied(home) == changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(33), "T = 30\n")
 
 
+def test_change_that_the_release_has_is_named(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(30), "OLD = 30\n")
+    git = Git.create(home / "older", older)
+    git.commit(RELEASE_1, "x")
+    (home / "x.diff").write_bytes(git.run("diff", "HEAD^", "HEAD"))
+    said = run_import(capsys, home, home / "x.diff")
+    assert said.code == 1
+    assert "tiny_llm/engine.py: the release has this change already" in said.err
+
+
 def test_every_reason_for_refusal_is_listed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     diffs = {
         "csrc.patch": b"--- a/csrc/x.cu\n+++ b/csrc/x.cu\n@@ -1 +1 @@\n-a\n+b\n",

@@ -41,9 +41,7 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".patchkit-{folder.name}."
-    for stale in folder.parent.glob(f"{prefix}*"):
-        # What a killed command left; whoever writes stacks holds the store's lock.
-        shutil.rmtree(stale, ignore_errors=True)
+    sweep(folder.parent, prefix)
     holder = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         fresh = holder / folder.name
@@ -60,6 +58,12 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         raise HostError(f"{folder} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def sweep(place: Path, prefix: str) -> None:
+    """Delete what a killed command left; whoever writes there holds the store's lock."""
+    for stale in place.glob(f"{prefix}*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _write_files(fresh: Path, files: Mapping[str, bytes], old: Path) -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Literal
 
+from vllm_patchkit.diff.apply import apply_file
 from vllm_patchkit.diff.model import FileDiff, Line
+from vllm_patchkit.diff.reverse import reverse_diff
 from vllm_patchkit.errors import HunkMismatch, PatchFormatError, PatchkitError, UsageError
 from vllm_patchkit.fork.anchor import Anchored, anchor_file
 from vllm_patchkit.fork.base import BaseTree
@@ -24,7 +26,7 @@ from vllm_patchkit.stack.message import parse_address
 
 SUBSYSTEM = "fork"
 UNKNOWN_AUTHOR = "unknown author <unknown@localhost.invalid>"
-Kind = Literal["offset", "fuzz", "merged", "line ends", "layout", "left out", "refused", "blob"]
+Kind = Literal["offset", "fuzz", "merged", "line ends", "layout", "left out", "refused"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,11 +246,22 @@ def _note_anchor(intake: _Intake, patch: RawPatch, path: str, found: Anchored) -
 
 def _explain(diff: FileDiff, before: bytes, mismatch: HunkMismatch, rules: Rules) -> str:
     text = mismatch.message
+    if _is_applied(diff, before):
+        return f"{diff.path}: the release has this change already"
     if rules.max_fuzz < 2:
         loose = anchor_file(diff, before, max_fuzz=2)
         if loose is not None:
             return f"{text}; it would fit ignoring context (fuzz {loose.fuzz})"
     return text
+
+
+def _is_applied(diff: FileDiff, before: bytes) -> bool:
+    (back,) = reverse_diff([replace(diff, old_blob=None, new_blob=None)])
+    try:
+        apply_file(back, before)
+    except (HunkMismatch, PatchFormatError):
+        return False
+    return True
 
 
 def _author(patch: RawPatch, rules: Rules, base: BaseTree) -> Person:

@@ -21,6 +21,7 @@ from typing import Any
 from vllm_patchkit.cache import cache_dir
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.files import replace_file
+from vllm_patchkit.fork.folder import sweep
 from vllm_patchkit.fork.git import COMMITTER, Repository, git_environment
 from vllm_patchkit.fork.history import stack_key
 from vllm_patchkit.process import capture, run
@@ -184,8 +185,7 @@ def create_work_tree(
         raise UsageError(f"{place} exists and is not empty", hint="name another place with --dir")
     place.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".patchkit-{place.name}."
-    for stale in place.parent.glob(f"{prefix}*"):
-        shutil.rmtree(stale, ignore_errors=True)
+    sweep(place.parent, prefix)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=place.parent) as name:
         fresh = Path(name) / place.name
         run(
@@ -212,10 +212,15 @@ def create_work_tree(
             place.rmdir()
         fresh.rename(place)
     if remember:
-        pointer = _pointer(session.folder)
-        pointer.parent.mkdir(exist_ok=True)
-        replace_file(pointer, json.dumps({"work_tree": str(place.resolve())}).encode() + b"\n")
+        _remember(session)
     return open_work_tree(session)
+
+
+def _remember(session: Session) -> None:
+    pointer = _pointer(session.folder)
+    pointer.parent.mkdir(exist_ok=True)
+    document = {"work_tree": str(session.work_tree.resolve())}
+    replace_file(pointer, json.dumps(document).encode() + b"\n")
 
 
 def open_work_tree(session: Session) -> Repository:
