@@ -69,7 +69,11 @@ KNOWN: tuple[tuple[str, str, str, str], ...] = (
 )
 
 # What a process says because another one failed, whose own words come before.
-CONSEQUENCES = ("Engine core initialization failed", "vllm serve ended with status")
+CONSEQUENCES = (
+    "Engine core initialization failed",
+    "WorkerProc initialization failed",
+    "vllm serve ended with status",
+)
 
 
 def diagnose(log: str, status: int | None) -> dict[str, str]:

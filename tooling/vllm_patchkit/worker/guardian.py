@@ -27,7 +27,7 @@ from .diagnose import diagnose
 from .events import CHANNEL
 from .job import Job
 
-LOG_TAIL_BYTES = 6000
+LOG_TAIL_BYTES = 12000
 POLL_S = 0.2
 # Of sockaddr_un, the closing NUL left out; and of the names (UUIDs) that vLLM gives its sockets.
 SOCKET_PATH_BYTES = 107
@@ -116,6 +116,10 @@ def make_environment(job: Job, folders: Folders) -> dict[str, str]:
     }
     if job.device == "cpu":
         environment.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        if job.tensor_parallel_size > 1:
+            # By default each rank wants a NUMA node of its own.
+            cores = "|".join(["all"] * job.tensor_parallel_size)
+            environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", cores)
     home = environment.get("HOME", "")
     if not (home and os.access(home, os.W_OK)):
         environment["HOME"] = str(job.scratch / "tmp")
