@@ -118,7 +118,9 @@ def _create(folder: Path, python: Path, lock: Path, console: Console) -> None:
     console.note(f"making an environment with {lock.name} (kept in {folder})")
     try:
         run([python, "-m", "venv", folder])
-        _pip(folder, ["--require-hashes", "--requirement", str(lock)])
+        # The lock is complete; resolving it again, pip would miss a pin for `uvicorn[standard]`
+        # beside the one for `uvicorn` (pypa/pip#9644).
+        _pip(folder, ["--no-deps", "--require-hashes", "--requirement", str(lock)])
         replace_file(folder / READY, lock.name.encode())
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
