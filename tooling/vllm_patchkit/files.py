@@ -1,10 +1,22 @@
-"""Writing a file so that an interruption leaves the old one or the new one."""
+"""Files: hashed in blocks, and written so that an interruption leaves the old or the new one."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
+
+BLOCK_BYTES = 1 << 20
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file of any size, in lower-case hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:

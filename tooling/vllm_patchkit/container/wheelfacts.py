@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from vllm_patchkit.errors import UsageError, WheelError
+from vllm_patchkit.files import file_sha256
 from vllm_patchkit.stack.applied import APPLIED, parse_applied
 
 CPU_LABEL = "cpu"
@@ -59,15 +59,6 @@ def read_wheel_facts(path: Path) -> WheelFacts:
         stack="+".join(record.stack for record in applied),
         stack_digest="+".join(record.digest for record in applied),
     )
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file in hex, read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def find_wheel(folder: Path, flavor: str) -> Path:

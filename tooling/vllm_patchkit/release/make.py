@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import zipfile
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import UsageError
+from vllm_patchkit.files import file_sha256
 from vllm_patchkit.release.checksums import format_checksums
 from vllm_patchkit.release.notes import release_notes
 from vllm_patchkit.release.signing import sign as sign_files
@@ -62,7 +62,7 @@ def make_release(
             for name, data in statements(wheel):
                 (scratch / name).write_bytes(data)
         (scratch / NOTES).write_text(notes, encoding="utf-8")
-        digests = {path.name: file_digest(path) for path in sorted(scratch.iterdir())}
+        digests = {path.name: file_sha256(path) for path in sorted(scratch.iterdir())}
         (scratch / CHECKSUMS).write_text(format_checksums(digests), encoding="ascii")
         if sign:
             sign_files(sorted(path for path in scratch.iterdir() if path.suffix != ".md"))
@@ -82,12 +82,3 @@ def statements(wheel: Path) -> Iterator[tuple[str, bytes]]:
             head, _, rest = member.partition(".dist-info/")
             if rest and "/" not in head and any(mark in f"/{rest}" for mark in EXTRACTS):
                 yield f"{stem}.{rest.rsplit('/', 1)[-1]}", archive.read(member)
-
-
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file, read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

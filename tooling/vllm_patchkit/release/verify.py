@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError, PatchkitError, UsageError, WheelError
+from vllm_patchkit.files import file_sha256
 from vllm_patchkit.release.checksums import parse_checksums
-from vllm_patchkit.release.make import CHECKSUMS, NOTES, file_digest, statements
+from vllm_patchkit.release.make import CHECKSUMS, NOTES, statements
 from vllm_patchkit.release.signing import BUNDLE_SUFFIX, bundle_of, verify_signature
 from vllm_patchkit.terminal import Console
 from vllm_patchkit.wheel.archive import Archive
@@ -69,7 +70,7 @@ def _check_files(folder: Path) -> Iterator[Check]:
         elif path.is_symlink() or not path.is_file():
             problem = "is missing, or no regular file"
         else:
-            found = file_digest(path)
+            found = file_sha256(path)
             problem = None if found == digests[name] else f"sha256 is {found}"
             problem = problem and f"{problem}, {CHECKSUMS} says {digests[name]}"
         yield Check(subject=name, name="sha256", problem=problem)

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from vllm_patchkit.cache import cache_dir
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError
-from vllm_patchkit.files import replace_file
+from vllm_patchkit.files import file_sha256, replace_file
 from vllm_patchkit.process import run
-from vllm_patchkit.smoke.subject import hash_file, read_locks
+from vllm_patchkit.smoke.subject import read_locks
 from vllm_patchkit.terminal import Console
 
 READY = ".requirements-ready"
@@ -128,7 +128,7 @@ def _create(folder: Path, python: Path, lock: Path, console: Console) -> None:
 
 
 def _install_wheel(folder: Path, wheel: Path, console: Console) -> None:
-    sha = hash_file(wheel)
+    sha = file_sha256(wheel)
     mark = folder / WHEEL
     if mark.exists() and mark.read_text(encoding="ascii") == sha:
         return

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm_patchkit.errors import HostError, TargetError, WheelError
+from vllm_patchkit.files import file_sha256
 
 RECORDS = "vllm_patchkit"
 
@@ -65,7 +66,7 @@ def make_wheel_subject(wheel: Path, python: Path) -> Subject:
         location=str(wheel),
         argv=(str(python), "-c"),
         expected={"locks": data},
-        sha256=hash_file(wheel),
+        sha256=file_sha256(wheel),
     )
 
 
@@ -89,15 +90,6 @@ def read_locks(wheel: Path) -> dict[str, str]:
             hint="build a patched wheel with: vllm-patchkit wheel",
         )
     return locks
-
-
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file of any size."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def make_image_subject(image: str, *, device: str, mounts: tuple[Path, ...] = ()) -> Subject:
