@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -19,12 +21,26 @@ BASE = "vllm-patchkit-base:bookworm"
 BASE_TIMEOUT_S = 900
 
 
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Docker]:
+def why_no_engine() -> str:
+    """Return why no engine can be used, or nothing where one answers."""
     try:
         connect()
     except HostError as error:
-        pytest.skip(f"{error.message}; ci/engine.sh start starts one")
+        reason = error.message
+    else:
+        return ""
+    # The SDK leaves the socket that did not connect to the garbage collector.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    return reason
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Docker]:
+    reason = why_no_engine()
+    if reason:
+        pytest.skip(f"{reason}; ci/engine.sh start starts one")
     found = Docker(docker.from_env(timeout=600))
     yield found
     for tag in found.tags:
