@@ -80,7 +80,7 @@ release: $(VENV)/.ready build-wheel ## write everything that a release publishes
 	$(BIN)/vllm-patchkit verify-release build/release
 
 bench: build/env-cpu/.ready ## time against the peers named; fails where a goal is missed
-	$(BIN)/python tests/bench/run.py --stack $(STACK)
+	VLLM_PYTHON=build/env-cpu/bin/python $(BIN)/python tests/bench/run.py --stack $(STACK)
 
 image: $(VENV)/.ready ## build the container image (FLAVOR, BASE_IMAGE)
 	mkdir -p build

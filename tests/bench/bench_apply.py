@@ -1,8 +1,11 @@
 """``verify`` and ``apply`` on an installed vLLM, as whole processes, beside the usual script.
 
 The usual script imports vllm to learn its version and runs ``patch`` for each patch. It needs an
-interpreter that can import vllm: ``VLLM_PYTHON`` names it. Without one, that row is left out, and
-a line on stderr says so.
+interpreter that can import vllm: ``VLLM_PYTHON`` names it. Without one, those rows are left out,
+and a line on stderr says so.
+
+The script runs once, right after an install, and uv leaves no bytecode: that import compiles all of
+torch and vLLM. The goal is for this. A second row gives the import with all bytecode in place.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +28,7 @@ PEER_TURNS = 3
 LIMIT_S = 0.35
 VERSION_LIMIT_S = 0.15
 TIMES_FASTER = 30.0
+TIMES_FASTER_COMPILED = 15.0
 TOOL = (sys.executable, "-m", "vllm_patchkit")
 
 
@@ -59,11 +64,11 @@ def measure(work: Path, stack_name: str) -> Iterator[Row]:
         print("apply beside the usual script: skipped, VLLM_PYTHON is not set", file=sys.stderr)
         return
 
-    def usual() -> Sample:
+    def usual(*options: object) -> Sample:
         subprocess.run([str(word) for word in revert], check=True, capture_output=True)
         try:
             return run(
-                [python, "-c", "import vllm; print(vllm.__version__)"],
+                [python, *options, "-c", "import vllm; print(vllm.__version__)"],
                 *(["patch", "-p1", "--quiet", "-d", site, "-i", patch] for patch in patches),
             )
         finally:
@@ -72,15 +77,23 @@ def measure(work: Path, stack_name: str) -> Iterator[Row]:
                     ["patch", "-p1", "-R", "--quiet", "-d", site, "-i", patch], check=True
                 )
 
-    ours, peer = take_turns(prepared(apply), usual, PEER_TURNS)
-    yield Row(
-        name=f"apply, {count}",
-        ours=f"{ours.seconds:.2f} s",
-        peer=f"import vllm + patch for each: {peer.seconds:.1f} s",
-        ratio=peer.seconds / ours.seconds,
-        kind="at_least",
-        goal=TIMES_FASTER,
-    )
+    def usual_once() -> Sample:
+        with tempfile.TemporaryDirectory(dir=work) as empty:
+            return usual("-X", f"pycache_prefix={empty}")
+
+    for script, when, goal in (
+        (usual_once, "first time", TIMES_FASTER),
+        (usual, "again", TIMES_FASTER_COMPILED),
+    ):
+        ours, peer = take_turns(prepared(apply), script, PEER_TURNS)
+        yield Row(
+            name=f"apply, {count}",
+            ours=f"{ours.seconds:.2f} s",
+            peer=f"import vllm, {when}, and patch for each: {peer.seconds:.1f} s",
+            ratio=peer.seconds / ours.seconds,
+            kind="at_least",
+            goal=goal,
+        )
 
 
 def _limit(name: str, sample: Sample, limit_s: float) -> Row:

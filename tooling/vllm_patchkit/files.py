@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 BLOCK_BYTES = 1 << 20
@@ -24,6 +23,8 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
     A hard link to the old content (an installer's cache) keeps the old content.
     """
+    import tempfile
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

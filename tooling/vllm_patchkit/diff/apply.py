@@ -102,9 +102,10 @@ def _apply_hunks(diff: FileDiff, before: bytes) -> bytes:
         new.extend(line.content for line in hunk.lines if line.op != "-")
         taken = start + hunk.old_count
     new.extend(old[taken:])
-    if any(not line.endswith(b"\n") for line in new[:-1]):
+    after = b"".join(new)
+    if after.count(b"\n") + (after[-1:] not in (b"\n", b"")) < len(new):
         raise HunkMismatch(f"{diff.path}: the patch ends the file where more lines follow")
-    return b"".join(new)
+    return after
 
 
 def _first_index(start: int, count: int) -> int:
