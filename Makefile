@@ -64,6 +64,7 @@ container: $(VENV)/.ready build/wheel-cpu-cp311 build/wheelhouse-cpu/.ready ## b
 	$(PYTEST) build/junit/container.xml --tb=short tests/container
 
 test: $(VENV)/.ready ## every test
+	ci/install-packages.sh
 	rm -rf build/junit
 	$(MAKE) --keep-going --no-print-directory check property integration stack smoke container; \
 		status=$$?; $(BIN)/python ci/total.py build/junit; exit $$status

@@ -238,6 +238,22 @@ def test_no_compiler(environment: Path, tmp_path: Path) -> None:
     assert "compiler-missing" in codes(environment, cwd=tmp_path, env={"PATH": str(empty)})
 
 
+def test_the_cpu_build_needs_a_cxx_compiler(
+    environment: Path, scratch: Path, tmp_path: Path
+) -> None:
+    """gcc alone is not enough for it, and a CUDA build does without g++."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("sh", "gcc"):
+        (tools / name).symlink_to("/bin/sh")
+    env = {"PATH": str(tools), "PYTHONPATH": str(scratch)}
+    assert "cxx-compiler-missing" not in codes(environment, cwd=tmp_path, env=env)
+    write_dist_info(scratch, "vllm", "0.11.0+cpu")
+    assert "cxx-compiler-missing" in codes(environment, cwd=tmp_path, env=env)
+    (tools / "g++").symlink_to("/bin/sh")
+    assert "cxx-compiler-missing" not in codes(environment, cwd=tmp_path, env=env)
+
+
 def test_a_model_that_does_not_fit(environment: Path, tmp_path: Path) -> None:
     """Emu3.5 in bf16 does not fit one 80 GB GPU with its default KV cache, two hold it."""
     config = tmp_path / "config.json"

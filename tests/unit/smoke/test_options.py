@@ -38,10 +38,13 @@ def test_contradictions_are_refused(fields, message):
         SmokeOptions(**fields)
 
 
-def test_the_oracle_is_of_the_tiny_model(tmp_path):
+@pytest.mark.parametrize("name", ["sampled", "precision"])
+def test_the_oracle_is_of_the_tiny_model(tmp_path, name):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UsageError, match="oracle of the tiny model"):
-        SmokeOptions(model=str(tmp_path), scenarios=("precision",))
+    with pytest.raises(UsageError, match=f"{name} compares with an oracle of the tiny model"):
+        SmokeOptions(model=str(tmp_path), scenarios=(name,))
+    for device in ("cpu", "cuda"):
+        assert name not in SmokeOptions(model=str(tmp_path), device=device).selected
 
 
 def test_the_worker_reads_every_field_of_the_job(tmp_path):

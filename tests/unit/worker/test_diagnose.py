@@ -15,6 +15,8 @@ LINES = {
     "OSError: [Errno 98] Address already in use": "the port is already in use",
     "RuntimeError: No CUDA GPUs are available": "no usable NVIDIA GPU",
     "RuntimeError: Failed to infer device type, please set": "vLLM found no device",
+    "torch._inductor.exc.InductorError: InvalidCxxCompiler: No working C++ compiler found in "
+    "torch._inductor.config.cpp.cxx: (None, 'g++')": "no C++ compiler",
     "OSError: [Errno 28] No space left on device": "the disk is full",
 }
 

@@ -187,6 +187,15 @@ def check_limits(facts: Facts) -> Iterator[Finding]:
             why="Triton and torch.compile compile at start: 'Failed to find C compiler'",
             remedy="apt-get install gcc, or start with --enforce-eager",
         )
+    if is_cpu_build(facts) and facts["cxx_compiler"] is None:
+        yield Finding(
+            code="cxx-compiler-missing",
+            severity=Severity.ERROR,
+            what="no C++ compiler (g++, or what CXX names) on PATH",
+            why="the CPU build compiles its sampler at the first token that is drawn and not "
+            "greedy: 'No working C++ compiler found', and the engine ends",
+            remedy="apt-get install g++",
+        )
 
 
 def _memory_limits(facts: Facts) -> Iterator[Finding]:

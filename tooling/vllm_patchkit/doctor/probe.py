@@ -238,6 +238,8 @@ def facts() -> dict[str, Any]:
         "memory": meminfo(),
         "thp": read_text("/sys/kernel/mm/transparent_hugepage/enabled").strip(),
         "compiler": next((tool for tool in ("gcc", "clang", "cc") if shutil.which(tool)), None),
+        # What torch.compile calls for code that runs on the processor.
+        "cxx_compiler": shutil.which(os.environ.get("CXX", "g++")),
     }
 
 

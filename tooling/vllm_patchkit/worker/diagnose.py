@@ -61,6 +61,12 @@ KNOWN: tuple[tuple[str, str, str, str], ...] = (
         "a CUDA build needs a GPU; use a CPU build with --device cpu",
     ),
     (
+        r"No working C\+\+ compiler found|InvalidCxxCompiler",
+        ENVIRONMENT,
+        "no C++ compiler, which the CPU build needs to draw a token",
+        "install g++ (Debian: apt-get install g++), or name another compiler in CXX",
+    ),
+    (
         r"No space left on device",
         ENVIRONMENT,
         "the disk is full",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .cases import Case
@@ -20,6 +21,9 @@ REAL_SAMPLING = {
     "visual_top_p": 1.0,
     "visual_temperature": 1.0,
 }
+ONE_CANDIDATE = {**REAL_SAMPLING, "text_top_k": 1, "visual_top_k": 1}
+"""Draws that leave no choice: the token is the greedy one."""
+SEED = 1234
 
 
 def engine_arguments(job: Job) -> dict[str, Any]:
@@ -78,9 +82,11 @@ def prompt_of(case: Case, *, as_ids: bool) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def extra_args(case: Case, *, greedy: bool) -> dict[str, Any]:
+def extra_args(
+    case: Case, *, greedy: bool, regions: Mapping[str, Any] = REAL_SAMPLING
+) -> dict[str, Any]:
     """Return the parameters of images, by the names that offline and server requests share."""
-    extra: dict[str, Any] = {} if greedy else dict(REAL_SAMPLING)
+    extra: dict[str, Any] = {} if greedy else dict(regions)
     if case.guidance_scale is not None:
         extra["guidance_scale"] = case.guidance_scale
     if case.image_cfg_scale is not None:
@@ -100,7 +106,7 @@ def sampling_params(case: Case, *, greedy: bool, **fields: Any) -> SamplingParam
 
     return SamplingParams(
         temperature=0.0 if greedy else 1.0,
-        seed=None if greedy else 1234,
+        seed=None if greedy else SEED,
         max_tokens=case.max_tokens,
         stop_token_ids=list(case.stop_token_ids),
         logit_bias=dict(case.logit_bias) or None,
@@ -108,3 +114,15 @@ def sampling_params(case: Case, *, greedy: bool, **fields: Any) -> SamplingParam
         extra_args=extra_args(case, greedy=greedy) or None,
         **fields,
     )
+
+
+def one_candidate_params(case: Case) -> SamplingParams:
+    """Return parameters that draw every token, without a seed, from its likeliest one alone."""
+
+    params: SamplingParams = sampling_params(case, greedy=False)
+    params.seed = None
+    if case.size is None:
+        params.top_k, params.extra_args = 1, None
+    else:
+        params.extra_args = extra_args(case, greedy=False, regions=ONE_CANDIDATE)
+    return params

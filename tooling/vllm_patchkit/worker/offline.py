@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import events
 from .cases import QUESTION, Case, begun_image
-from .engine import engine_arguments, is_exact, prompt_of, sampling_params
+from .engine import (
+    engine_arguments,
+    is_exact,
+    one_candidate_params,
+    prompt_of,
+    sampling_params,
+)
 from .job import Job
 from .judge import report
 from .prepare import read_cases, read_vocabulary
@@ -16,7 +23,7 @@ from .sequence import MultimodalSequence, parse_segments
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from vllm import LLM
+    from vllm import LLM, SamplingParams
 
 STAGE = "offline"
 ALONE = ("text", "t2i", "x2i", "x2i-three-streams", "interleaved", "understanding", "free-size")
@@ -30,6 +37,8 @@ def run(job: Job) -> None:
     llm = load(job)
     for case in wanted:
         run_case(llm, job, case, vocabulary)
+    if job.wants("sampled"):
+        run_sampled(llm, job, cases, vocabulary)
     if job.wants("mixed"):
         run_mixed(llm, job, cases, vocabulary)
 
@@ -60,6 +69,37 @@ def run_case(llm: LLM, job: Job, case: Case, vocabulary: Vocabulary) -> None:
         export_sequence(llm, job, case, guided, vocabulary)
 
 
+def run_sampled(llm: LLM, job: Job, cases: Sequence[Case], vocabulary: Vocabulary) -> None:
+    """Draw tokens, which greedy requests never do, for an image and for text, twice in one batch.
+
+    With one candidate a draw gives the oracle's token. A free one, of the same image with a seed,
+    keeps to the grammar and repeats itself.
+    """
+    events.note(STAGE, "scenario sampled")
+    named = {case.name: case for case in cases}
+    narrow = [named["t2i"], named["text"]]
+    drawn = replace(named["t2i"], name="t2i, drawn", expected=None, unguided=None)
+    asked = [*narrow, drawn]
+    params = [*map(one_candidate_params, narrow), sampling_params(drawn, greedy=False)]
+    started = time.monotonic()
+    answers, problems = ask(llm, job, asked + asked, params=params + params)
+    if is_exact(job):
+        first, second = answers[len(asked) - 1][1], answers[-1][1]
+        if list(first) != list(second):
+            problems.append("two draws with the same seed differ")
+        if tuple(first) == named["t2i"].expected:
+            problems.append("a draw among all visual tokens gave the greedy ones")
+    report(
+        "sampled",
+        vocabulary,
+        answers,
+        started,
+        problems=problems,
+        exact=is_exact(job),
+        pictures=False,
+    )
+
+
 def run_mixed(llm: LLM, job: Job, cases: Sequence[Case], vocabulary: Vocabulary) -> None:
     """Run all requests in one batch."""
     events.note(STAGE, "scenario mixed")
@@ -77,16 +117,23 @@ def run_mixed(llm: LLM, job: Job, cases: Sequence[Case], vocabulary: Vocabulary)
 
 
 def ask(
-    llm: LLM, job: Job, cases: Sequence[Case], *, as_ids: bool | None = None
+    llm: LLM,
+    job: Job,
+    cases: Sequence[Case],
+    *,
+    as_ids: bool | None = None,
+    params: Sequence[SamplingParams] | None = None,
 ) -> tuple[list[tuple[Case, Sequence[int]]], list[str]]:
-    """Return the tokens for each case, and what is wrong with the results as such."""
+    """Return the tokens for each case, and what is wrong with the results as such.
+
+    :param params: of each case; None takes greedy ones for the tiny checkpoint, else usual ones.
+    """
     if as_ids is None:
         as_ids = job.model is None
     prompts: list[Any] = [prompt_of(case, as_ids=as_ids) for case in cases]
-    greedy = job.model is None
-    results = llm.generate(
-        prompts, [sampling_params(case, greedy=greedy) for case in cases], use_tqdm=False
-    )
+    if params is None:
+        params = [sampling_params(case, greedy=job.model is None) for case in cases]
+    results = llm.generate(prompts, list(params), use_tqdm=False)
     problems = []
     if len(results) != len(cases):
         problems.append(f"{len(cases)} requests gave {len(results)} results")
