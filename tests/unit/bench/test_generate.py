@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from vllm_patchkit.bench.generate import BenchOptions, BenchReport, format_result
@@ -97,3 +99,57 @@ def test_counts_are_positive_numbers(text):
     with pytest.raises(UsageError, match="no list of numbers"):
         parse_counts(text)
     assert parse_counts("1,8,32") == (1, 8, 32)
+
+
+def make_image(vocabulary, height, width):
+    """Return the answer that finishes an image which the prompt began."""
+    special, digits = vocabulary.special, vocabulary.size_ids
+    rows = [[vocabulary.visual[0]] * width for _ in range(height)]
+    pixels = rows[0]
+    for row in rows[1:]:
+        pixels = [*pixels, special["eol"], *row]
+    return [
+        *(digits[char] for char in f"{height}*{width}"),
+        special["img"],
+        *pixels,
+        special["eoi"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda tokens: tokens, None),
+        (lambda tokens: tokens[:-1], "is not finished"),
+        (lambda tokens: tokens[:5] + tokens[6:], r"3 rows of \[3, 4\]"),
+        (lambda tokens: [], "is not finished"),
+        (lambda tokens: [*tokens, 7, 7], None),
+    ],
+)
+def test_each_guided_answer_is_one_image(change, problem):
+    from vllm_patchkit.worker.bench import image_problems
+
+    vocabulary = small_shape("float32").vocabulary
+    tokens = make_image(vocabulary, 3, 4)
+    found = image_problems([tokens, change(tokens)], (3, 4), vocabulary)
+    if problem is None:
+        assert not found
+    else:
+        assert re.search(rf"image 1: .*{problem}", "".join(found))
+
+
+def test_an_image_of_another_size_is_a_problem():
+    from vllm_patchkit.worker.bench import image_problems
+
+    vocabulary = small_shape("float32").vocabulary
+    found = image_problems([make_image(vocabulary, 4, 3)], (3, 4), vocabulary)
+    assert found == ["image 0: sizes [(4, 3)], expected one of (3, 4)"]
+
+
+def test_a_run_with_a_broken_image_fails():
+    report = BenchReport(options=BenchOptions(images=(8,)), location="env")
+    report.add(RESULT)
+    check = {"event": "check", "stage": "bench", "ok": False}
+    report.add({**check, "name": "every image is a grid of 3*4", "detail": "image 1: not finished"})
+    assert report.exit_code == 1
+    assert report.problem["message"] == "every image is a grid of 3*4: image 1: not finished"

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import events
 from .artifact import describe
+from .grammar import parse_images
 from .identity import check_files, find_installed
 from .job import Job
 from .machine import check_machine, describe_versions
 from .profile import profile_steps
 from .shapes import Shape, full_shape, small_shape
+from .vocabulary import Vocabulary
 from .workload import (
     Measured,
     Request,
@@ -169,6 +171,7 @@ def _take_turns(job: Job, plan: Plan, shape: Shape) -> None:
                 for kind in engines
             }
             guided, plain = measure_pair(loads["emu"], loads["plain"])
+            _check_images(guided, plan, shape)
             rounds.append((guided, plain))
             ratio = guided.step_ms / plain.step_ms
             events.note(STAGE, f"{number} images, round {turn + 1}: ratio {ratio:.3f}")
@@ -189,6 +192,8 @@ def _one_after_the_other(job: Job, plan: Plan, shape: Shape) -> None:
                 measure(llm, _requests(plan, shape, kind, number, turn))
                 for turn in range(plan.rounds)
             ]
+            for run in runs if kind == "emu" else ():
+                _check_images(run, plan, shape)
             found[kind][number] = runs
             _report_runs(kind, number, runs)
         if plan.profile:
@@ -213,6 +218,31 @@ def _free_memory() -> None:
 
 def _warm_up(llm: LLM, plan: Plan, shape: Shape) -> None:
     measure(llm, guided_requests(shape, 1, (2, 4), plan.top_k, seed=99))
+
+
+def _check_images(run: Measured, plan: Plan, shape: Shape) -> None:
+    """Report whether every guided answer is one image of the size that was asked for."""
+    problems = image_problems(run.answers, plan.size, shape.vocabulary)
+    height, width = plan.size
+    detail = problems[0] if problems else f"{len(run.answers)} images"
+    events.check(STAGE, f"every image is a grid of {height}*{width}", not problems, detail)
+
+
+def image_problems(
+    answers: Sequence[Sequence[int]], size: tuple[int, int], vocabulary: Vocabulary
+) -> list[str]:
+    """Return what is wrong with answers that each are to finish one image, begun by the prompt."""
+    problems = []
+    for place, tokens in enumerate(answers):
+        try:
+            images = parse_images([vocabulary.special["boi"], *tokens], vocabulary)
+        except ValueError as error:
+            problems.append(f"image {place}: {error}")
+            continue
+        sizes = [image.size for image in images]
+        if sizes != [size]:
+            problems.append(f"image {place}: sizes {sizes}, expected one of {size}")
+    return problems
 
 
 def _requests(plan: Plan, shape: Shape, kind: str, number: int, turn: int) -> list[Request]:

@@ -37,8 +37,9 @@ def engine_arguments(job: Job) -> dict[str, Any]:
         "seed": 0,
     }
     if job.model is None:
-        # float32, so that greedy tokens can equal the oracle's.
-        arguments |= {"dtype": "float32", "max_model_len": CONTEXT, "max_num_seqs": 32}
+        # float32, so that greedy tokens can equal the oracle's; fp8 kernels take bfloat16 only.
+        dtype = "bfloat16" if job.quantization else "float32"
+        arguments |= {"dtype": dtype, "max_model_len": CONTEXT, "max_num_seqs": 32}
         if job.device == "cuda":
             arguments["gpu_memory_utilization"] = 0.3
             # Float32 runs on FlexAttention there, which indexes a cache of this size and not one

@@ -36,12 +36,14 @@ class Measured:
     :param step_ms: median time of the steps in which every request got a token.
     :param tokens_per_s: tokens of all requests in those steps, by their time.
     :param seconds: of all steps.
+    :param answers: the tokens of each request, in order.
     """
 
     step_ms: float
     tokens_per_s: float
     seconds: float
     steps: int
+    answers: tuple[tuple[int, ...], ...]
 
 
 def guided_requests(
@@ -127,11 +129,14 @@ class Run:
         self.engine = llm.llm_engine
         self.number = len(requests)
         self.steps = Steps()
+        self.answers: dict[str, list[int]] = {}
         for place, request in enumerate(requests):
             params = request.params.clone()
             params.output_kind = RequestOutputKind.DELTA
             prompt: Any = request.prompt
-            self.engine.add_request(f"{time.monotonic_ns()}-{place}", prompt, params)
+            name = f"{time.monotonic_ns()}-{place}"
+            self.answers[name] = []
+            self.engine.add_request(name, prompt, params)
 
     def step(self) -> bool:
         """Make one step, if there is anything to do; return whether there was."""
@@ -142,6 +147,8 @@ class Run:
         self.steps.seconds.append(time.perf_counter() - started)
         self.steps.rows.append(len(outputs))
         self.steps.counts.append(sum(len(output.outputs[0].token_ids) for output in outputs))
+        for output in outputs:
+            self.answers[output.request_id] += output.outputs[0].token_ids
         return True
 
     def result(self) -> Measured:
@@ -156,6 +163,7 @@ class Run:
             tokens_per_s=tokens / sum(times),
             seconds=sum(steps.seconds),
             steps=len(steps.seconds),
+            answers=tuple(map(tuple, self.answers.values())),
         )
 
 

@@ -1,0 +1,65 @@
+#!/bin/sh
+# Proves and measures a patched vLLM on a GPU host, step by step: measure-gpu.sh PYTHON OUT [STEP ...]
+#   PYTHON  the interpreter that has the patched vLLM
+#   OUT     a folder: STEP.json and STEP.log of each step, written when the step ends
+# A step whose JSON is there is not repeated, so that a host that is taken away costs one step. Steps
+# for two GPUs are passed over, with a line, where there is one. Exits with 1 if a step failed.
+set -u
+[ $# -ge 2 ] || { sed -n '2,6s/^# *//p' "$0" >&2; exit 2; }
+root=$(cd "$(dirname "$0")/.." && pwd)
+python=$1
+out=$2
+shift 2
+steps="smoke bench bench-fp8 smoke-two-gpus bench-two-gpus profile"
+# shellcheck disable=SC2086
+[ $# -gt 0 ] || set -- $steps
+for step; do
+    case " $steps " in
+    *" $step "*) ;;
+    *) echo "there is no step $step, but: $steps" >&2; exit 2 ;;
+    esac
+done
+export PYTHONPATH="$root/tooling" HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1
+gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
+failed=0
+mkdir -p "$out"
+
+patchkit() {
+    python3 -m vllm_patchkit "$@" --python "$python" --device cuda --timeout 580
+}
+
+measure() {
+    patchkit bench generate --full-size --size 16x16 "$@"
+}
+
+for step; do
+    result=$out/$step.json
+    [ -e "$result" ] && { echo "$step: done before"; continue; }
+    case $step in
+    *two-gpus) [ "$gpus" -ge 2 ] || { echo "$step: passed over, $gpus GPU(s) here"; continue; } ;;
+    esac
+    new=$out/$step.new
+    case $step in
+    smoke) patchkit smoke --out "$new" ;;
+    smoke-two-gpus) patchkit smoke --tp 2 --out "$new" ;;
+    bench) measure --images 1,8,32 --rounds 2 --out "$new" ;;
+    bench-fp8) measure --images 1 --quantization fp8 --out "$new" ;;
+    bench-two-gpus) measure --images 1,32 --tp 2 --out "$new" ;;
+    profile) measure --images 1 --profile "$out/profile.txt" --out "$new" ;;
+    esac >"$out/$step.log" 2>&1
+    status=$?
+    if [ -d "$new" ]; then
+        rm -rf "${out:?}/$step"
+        mv "$new" "$out/$step"
+        new=$out/$step/smoke.json
+    fi
+    if [ $status -eq 0 ]; then
+        cp "$new" "$result"
+        echo "$step: done"
+    else
+        failed=1
+        echo "$step: FAILED with status $status; the end of $out/$step.log:"
+        tail -n 5 "$out/$step.log"
+    fi
+done
+exit $failed
