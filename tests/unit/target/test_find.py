@@ -44,6 +44,19 @@ def test_a_virtual_environment_by_its_folder_its_python_and_its_site_packages(
         assert target.state == "vllm-0.11.0.dist-info/vllm_patchkit"
 
 
+def test_a_folder_that_a_pth_file_adds_belongs_to_the_environment(tmp_path: Path) -> None:
+    """An environment that shares a folder of packages, as an offline host's does."""
+    shared = install(tmp_path / "shared").site
+    empty = install(tmp_path / "env", {"other/__init__.py": b""}, name="other")
+    pth = empty.site / "site.pth"
+    pth.write_text(f"# shared\nimport sys; sys.path\n/nowhere\n\n{shared}\n")
+    target = find(empty.prefix)
+    assert (target.kind, target.location) == ("environment", shared)
+    pth.write_text(f"import {shared}\n#{shared}\n")
+    with pytest.raises(TargetError, match="is not installed in"):
+        find(empty.prefix)
+
+
 def test_an_unpacked_wheel_has_its_dist_info(tmp_path: Path) -> None:
     site = install(tmp_path / "env").site
     moved = tmp_path / "unpacked"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from vllm_patchkit.errors import TargetError
@@ -41,9 +41,18 @@ def find_environment(python: str | None, base: Base) -> Folder:
 def find_installed(folders: Iterable[Path], base: Base) -> Folder | None:
     """Return the first of the folders that holds the base's files, or points at them."""
     for site in folders:
-        if (target := open_site(site, base)) is not None:
-            return target
+        for folder in (site, *_linked_folders(site)):
+            if (target := open_site(folder, base)) is not None:
+                return target
     return None
+
+
+def _linked_folders(site: Path) -> Iterator[Path]:
+    """Yield the folders that ``.pth`` files add to the path, in the order of Python's ``site``."""
+    for pth in sorted(site.glob("*.pth")):
+        for line in pth.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.strip() and not line.startswith(("import ", "import\t", "#")):
+                yield site / line.strip()
 
 
 def open_site(site: Path, base: Base) -> Folder | None:
@@ -189,9 +198,7 @@ def _editable_source(site: Path, distribution: Distribution, base: Base) -> Path
     if isinstance(direct, dict) and direct.get("dir_info", {}).get("editable"):
         source = Path(unquote(urlsplit(direct.get("url", "")).path))
         places += [source, source / "src"]
-    for pth in sorted(site.glob("*.pth")):
-        lines = pth.read_text(encoding="utf-8", errors="replace").splitlines()
-        places += [site / line for line in lines if line and not line.startswith(("import", "#"))]
+    places += _linked_folders(site)
     return next((place for place in places if (place / base.root / "__init__.py").is_file()), None)
 
 
