@@ -57,6 +57,10 @@ stop() {
             waited=$((waited + 1))
         done
     fi
+    # A network namespace of a container that was running stays mounted there.
+    for mounted in "$run"/exec/netns/*; do
+        if [ -e "$mounted" ]; then umount "$mounted" 2>/dev/null || true; fi
+    done
     rm -rf "$run" "$data"
 }
 

@@ -73,6 +73,8 @@ def host(worker, tmp_path):
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "TMPDIR": str(temporary), name: value},
+            # A shell's background job, as CI may be, hands down an ignored SIGINT.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         started.append(process)
         return process, temporary, lambda: marked(mark.encode())

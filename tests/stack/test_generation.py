@@ -207,6 +207,16 @@ class TestSampling:
         assert list(crowd[-1].outputs[0].token_ids) == alone
         assert list(self.sample(engine, request, seed=6).outputs[0].token_ids) != alone
 
+    def test_a_seed_draws_the_same_with_logprobs(self, engine, oracle):
+        """Although a request with logprobs takes a step for each forced token."""
+        request = text_to_image(oracle.vocabulary, 4, "4*2")
+        without, asked = (
+            self.sample(engine, request, seed=5, **more).outputs[0]
+            for more in ({}, {"logprobs": 1})
+        )
+        assert list(without.token_ids) == list(asked.token_ids)
+        assert len(asked.logprobs) == len(asked.token_ids)
+
     def test_logprobs_are_the_conditional_models_own(self, engine, oracle):
         """Raw log-probabilities of the conditional stream, the default of vLLM, for each generated
         token.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import re
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
@@ -179,6 +180,29 @@ def test_size_ends_within_the_announced_number_of_tokens(rng: random.Random) -> 
         assert grammar.num_tokens_to_pixels <= announced - count
     assert grammar.region == Region.PIXELS
     assert grammar.num_tokens_to_pixels == 0
+
+
+@settings(deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_what_must_follow_a_token_is_what_the_oracle_leaves(rng: random.Random) -> None:
+    """Up to IMG, which always has a step of its own; looking ahead changes nothing."""
+    size = rng.choice((None, f"{rng.randrange(1, 13)}*{rng.randrange(1, 13)}"))
+    oracle = Grammar(V, size)
+    ours = ImageGrammar(TOKENS, None if size is None else tuple(map(int, size.split("*"))))
+    ours.end_prompt()
+    for _ in range(rng.randrange(1, 80)):
+        token = V.boi if not oracle.opened else rng.choice(oracle.allowed())
+        before = state(ours)
+        found = ours.forced_after(token)
+        assert state(ours) == before
+        ours.push(token)
+        oracle.read_output([token])
+        expected = []
+        ahead = deepcopy(oracle)
+        while ahead.opened and len(ahead.allowed()) == 1 and ahead.allowed() != [V.img]:
+            expected += ahead.allowed()
+            ahead.read_output(expected[-1:])
+        assert found == expected
 
 
 def test_requested_size_is_spelled_and_repeated() -> None:

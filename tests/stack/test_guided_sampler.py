@@ -421,8 +421,8 @@ def test_seeds_do_not_see_the_batch() -> None:
     assert [token in visual() for token in alone] == ([True] * 4 + [False]) * 3
 
 
-def test_seeded_rows_draw_once_a_step() -> None:
-    """Whatever the row writes, and if its token is forced: the worker rewinds by one draw."""
+def test_seeded_rows_draw_once_a_token_of_their_choice() -> None:
+    """Forced tokens come with others or alone, so that they must not take part in the draws."""
     states = []
     for name, prompt in {
         "pixel": open_image(),
@@ -436,9 +436,10 @@ def test_seeded_rows_draw_once_a_step() -> None:
         batch.step(make_logits(len(batch.input_batch.req_ids)))
         states.append(batch.input_batch.generators[batch.row(f"seeded-{name}")].get_state())
     image, one_text = torch.Generator().manual_seed(9), torch.Generator().manual_seed(9)
+    untouched = torch.Generator().manual_seed(9)
     torch.empty(V.visual_size).exponential_(generator=image)
     torch.empty(V.visual_start).exponential_(generator=one_text)
-    for found, expected in zip(states, (image, image, one_text, one_text), strict=True):
+    for found, expected in zip(states, (image, untouched, one_text, one_text), strict=True):
         assert torch.equal(found, expected.get_state())
 
 
@@ -535,3 +536,88 @@ def test_processed_logprobs_of_forced_tokens_are_zero() -> None:
     found = batch.probabilities(make_logits(2))
     assert found[0].nonzero().flatten().tolist() == [V.eol]
     assert found[1, V.eol] == 0
+
+
+class TestForcedTokens:
+    """Tokens that must follow a sampled one come with it."""
+
+    def sample(
+        self, batch: Batch, *, discarded: tuple[str, ...] = (), max_model_len: int = 200
+    ) -> dict[str, list[int]]:
+        """A step of the worker, on logits that begin images of the size 12*2."""
+        names = batch.input_batch.req_ids
+        logits = make_logits(len(names))
+        logits[:, V.boi] += 30
+        for place, character in enumerate("12"):
+            logits[:, V.digit(character)] += 20 - place
+        tokens = [[token] for token in batch.step(logits, append=False)]
+        for name in discarded:
+            tokens[batch.row(name)].clear()
+        batch.sampler.append_forced(tokens, batch.input_batch, max_model_len)
+        for row, new in enumerate(tokens):
+            batch.input_batch.num_tokens_no_spec[row] += len(new)
+            batch.input_batch.req_output_token_ids[row] += new
+        return dict(zip(names, tokens, strict=True))
+
+    def test_the_end_of_a_row_and_of_an_image(self) -> None:
+        """For the streams as well."""
+        batch = Batch()
+        batch.add_guided("row", open_image(height=2, width=1), 2, guidance_scale=3.0)
+        batch.add_guided("inside", open_image(height=1, width=2), 1, guidance_scale=3.0)
+        first = self.sample(batch)
+        assert [len(first[name]) for name in ("row", "inside")] == [2, 1]
+        assert first["row"][1] == V.eol
+        second = self.sample(batch)
+        assert [second[name][1:] for name in ("row", "inside")] == [[V.eoi], [V.eoi]]
+        for step in (first, second):
+            assert step["row-0"] == step["row-1"] == step["row"]
+            assert step["inside-0"] == step["inside"]
+        third = self.sample(batch)
+        assert third["row"] == [V.boi, *V.digits("2*1")]
+        assert third["inside"] == [V.boi, *V.digits("1*2")]
+
+    def test_the_digits_of_a_size(self) -> None:
+        """A requested one with BOI, a free one's star with its second digit; IMG alone."""
+        batch = Batch()
+        wanted = {"height": 160, "width": 32, "area": 160 * 32}
+        batch.add_guided("wanted", [V.bos], 0, guidance_scale=1.0, **wanted)
+        batch.add("free", [V.bos, V.boi], SamplingParams(temperature=0.0))
+        steps = [self.sample(batch) for _ in range(6)]
+        assert [step["wanted"] for step in steps[:2]] == [[V.boi, *V.digits("10*2")], [V.img]]
+        assert len(steps[2]["wanted"]) == 1
+        assert V.is_visual(steps[2]["wanted"][0])
+        assert steps[3]["wanted"][1:] == [V.eol]
+        free = [token for step in steps for token in step["free"]]
+        assert [len(step["free"]) for step in steps] == [1, 2, 1, 1, 1, 1]
+        assert free[2] == V.star
+        assert free[5] == V.img
+
+    def test_a_discarded_sample_is_followed_by_nothing(self) -> None:
+        batch = Batch()
+        batch.add_guided("a", open_image(height=2, width=1), 1, guidance_scale=3.0)
+        batch.add_guided("b", open_image(height=2, width=1), 0, guidance_scale=1.0)
+        found = self.sample(batch, discarded=("a", "a-0"))
+        assert found["a"] == found["a-0"] == []
+        assert found["b"][1:] == [V.eol]
+
+    def test_logprobs_need_a_step_a_token(self) -> None:
+        """Their lists have one entry a step."""
+        batch = Batch()
+        batch.add_guided("a", open_image(height=2, width=1), 1, guidance_scale=3.0, logprobs=1)
+        batch.add_guided("b", open_image(height=2, width=1), 0, guidance_scale=1.0)
+        found = self.sample(batch)
+        assert len(found["a"]) == len(found["a-0"]) == 1
+        assert found["b"][1:] == [V.eol]
+        found = self.sample(batch)
+        assert found["a"] == found["a-0"] == [V.eol]
+
+    @pytest.mark.parametrize("longer", ["a", "a-0"])
+    def test_the_longest_row_has_to_have_room(self, longer: str) -> None:
+        batch = Batch()
+        batch.add_guided("a", open_image(height=2, width=1), 1, guidance_scale=3.0)
+        batch.input_batch.num_tokens_no_spec[batch.row(longer)] = 98
+        assert len(self.sample(batch, max_model_len=99)["a"]) == 1
+        batch = Batch()
+        batch.add_guided("a", open_image(height=2, width=1), 1, guidance_scale=3.0)
+        batch.input_batch.num_tokens_no_spec[batch.row(longer)] = 98
+        assert len(self.sample(batch, max_model_len=100)["a"]) == 2

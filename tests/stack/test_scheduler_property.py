@@ -78,6 +78,8 @@ class World:
     threshold: int
     priority: bool
     pipeline: bool
+    appends_forced: bool
+    """Whether the worker returns forced tokens together with the one before."""
     arrivals: list[Arrival]
 
 
@@ -162,7 +164,9 @@ def make_world(rng: random.Random) -> World:
         chunked_prefill=chunked,
         threshold=rng.choice((0, 0, 5)),
         priority=rng.random() < 0.4,
-        pipeline=rng.random() < 0.3,
+        pipeline=(pipeline := rng.random() < 0.3),
+        # Not with pipeline parallelism.
+        appends_forced=not pipeline and rng.random() < 0.7,
         # The frontend refuses requests that need more rows than there are.
         arrivals=sorted(
             (a for a in arrivals if 1 + a.num_streams <= max_num_seqs), key=lambda a: a.step
@@ -283,7 +287,7 @@ class Worker:
         if any(self.arrivals[row].num_streams for row in self.rows if row in self.arrivals):
             assert not any(output.num_common_prefix_blocks)
         for request_id in sampling:
-            self.rows[request_id].tokens.append(tokens[request_id])
+            self.rows[request_id].tokens += tokens[request_id]
         for request_id, count in scheduled.items():
             self.rows[request_id].computed += count
         self.check_prefix_cache()
@@ -291,7 +295,7 @@ class Worker:
         return ModelRunnerOutput(
             req_ids=ids,
             req_id_to_index={r: i for i, r in enumerate(ids)},
-            sampled_token_ids=[[tokens[r]] if r in tokens else [] for r in ids],
+            sampled_token_ids=[list(tokens.get(r, ())) for r in ids],
             logprobs=None,
             prompt_logprobs_dict={},
             pooler_output=[],
@@ -415,18 +419,36 @@ class Worker:
                     images[-1] if starts_afresh else [token for image in images for token in image]
                 )
 
-    def sample(self, sampling: list[str]) -> dict[str, int]:
-        """Tokens that the grammar allows; streams repeat that of their request."""
-        tokens: dict[str, int] = {}
+    def sample(self, sampling: list[str]) -> dict[str, list[int]]:
+        """Tokens that the grammar allows; streams repeat those of their request."""
+        tokens: dict[str, list[int]] = {}
         for request_id in sampling:
             if request_id in self.arrivals:
-                tokens[request_id] = self.choose(request_id)
-                self.sampled_tokens[request_id].append(tokens[request_id])
+                tokens[request_id] = self.choose_all(request_id, sampling)
+                self.sampled_tokens[request_id] += tokens[request_id]
         return tokens | {r: tokens[self.streams[r][0]] for r in sampling if r not in self.arrivals}
 
-    def choose(self, request_id: str) -> int:
-        rng, arrival = self.world.rng, self.arrivals[request_id]
+    def choose_all(self, request_id: str, sampling: list[str]) -> list[int]:
+        """A token and those that must follow it, up to IMG and as far as all rows have room."""
         grammar = self.grammar(request_id)
+        tokens = [self.choose(request_id, grammar)]
+        if not self.world.appends_forced:
+            return tokens
+        rows = [r for r in sampling if request_id in (r, self.streams.get(r, (None,))[0])]
+        longest = max(len(self.rows[row].tokens) for row in rows)
+        while longest + len(tokens) < self.world.max_model_len:
+            grammar.read_output(tokens[-1:])
+            try:
+                allowed = grammar.allowed() if grammar.opened else ()
+            except KeyError:
+                break
+            if len(allowed) != 1 or allowed == [VOCABULARY.img]:
+                break
+            tokens += allowed
+        return tokens
+
+    def choose(self, request_id: str, grammar: Grammar) -> int:
+        rng, arrival = self.world.rng, self.arrivals[request_id]
         if not grammar.opened:
             if rng.random() < arrival.image_rate:
                 return VOCABULARY.boi
@@ -530,7 +552,7 @@ def run(world: World) -> int:
         tokens = worker.sampled_tokens.get(request_id, [])
         assert received[request_id] == tokens[: len(received[request_id])]
         if ended[request_id] == "stop":
-            assert tokens[-1] == VOCABULARY.eos
+            assert received[request_id][-1] == VOCABULARY.eos
         elif ended[request_id] == "length" and len(tokens) < arrival.max_tokens:
             assert_had_no_room(world, arrival, tokens)
     assert_nothing_leaked(scheduler, worker)

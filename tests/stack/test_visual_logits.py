@@ -58,12 +58,14 @@ def steps_by_head(engine, monkeypatch, requests: list[Request], **overrides) -> 
 
 
 def test_only_what_precedes_the_pixels_needs_the_whole_head(engine, request_, monkeypatch):
-    """h rows of w tokens, with an EOL or the EOI each, are h * (w + 1) steps."""
+    """h rows of w tokens are h * w steps: what must follow a token comes with it."""
     visual, whole = steps_by_head(engine, monkeypatch, [request_])
-    assert visual == HEIGHT * (WIDTH + 1)
-    assert whole == len(["BOI", "3", "*", "4", "IMG"])
+    assert visual == HEIGHT * WIDTH
+    assert whole == len(["BOI 3 * 4", "IMG"])
 
 
 def test_logprobs_need_the_whole_head(engine, request_, monkeypatch):
-    visual, _ = steps_by_head(engine, monkeypatch, [request_], logprobs=1)
+    """And a step for every token."""
+    visual, whole = steps_by_head(engine, monkeypatch, [request_], logprobs=1)
     assert visual == 0
+    assert whole == len(["BOI", "3", "*", "4", "IMG"]) + HEIGHT * (WIDTH + 1)

@@ -18,6 +18,9 @@ RESULT = {
     "plain_step_ms": 20.0,
     "ratio": 1.03,
     "ratios": [1.03],
+    "guided_token_ms": 19.4,
+    "plain_token_ms": 20.0,
+    "token_ratio": 0.97,
     "image_tokens_per_s": 388.3,
     "seconds_an_image": 5.6,
     "peak_memory_bytes": 2**30,
@@ -67,7 +70,7 @@ def test_a_run_is_complete_with_a_result_for_each_count():
     assert report.exit_code == 0
     floor = {"floor_ms": 15.8}
     assert format_result(report.results[0], floor).split() == [
-        *("8", "16", "20.60", "20.00", "1.030"),
+        *("8", "16", "20.60", "20.00", "1.030", "0.970"),
         *("388.3", "5.60", "15.80", "1.00"),
     ]
 

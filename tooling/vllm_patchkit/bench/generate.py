@@ -152,7 +152,7 @@ def measure_generate(
 
 
 HEADER = (
-    f"{'images':>6} {'rows':>5} {'guided ms':>10} {'plain ms':>10} {'ratio':>7} "
+    f"{'images':>6} {'rows':>5} {'guided ms':>10} {'plain ms':>10} {'ratio':>7} {'a token':>8} "
     f"{'image tok/s':>12} {'s/image':>8} {'floor ms':>9} {'memory GiB':>11}"
 )
 
@@ -162,7 +162,7 @@ def format_result(result: Json, floor: Json | None) -> str:
     floor_ms = f"{floor['floor_ms']:9.2f}" if floor else " " * 9
     return (
         f"{result['images']:6d} {result['sequences']:5d} {result['guided_step_ms']:10.2f} "
-        f"{result['plain_step_ms']:10.2f} {result['ratio']:7.3f} "
+        f"{result['plain_step_ms']:10.2f} {result['ratio']:7.3f} {result['token_ratio']:8.3f} "
         f"{result['image_tokens_per_s']:12.1f} {result['seconds_an_image']:8.2f} {floor_ms} "
         f"{result['peak_memory_bytes'] / 2**30:11.2f}"
     )

@@ -258,6 +258,7 @@ def _report_runs(kind: str, number: int, runs: Sequence[Measured]) -> None:
         engine=kind,
         images=number,
         step_ms=[round(run.step_ms, 3) for run in runs],
+        token_ms=[round(run.token_ms, 3) for run in runs],
         tokens_per_s=round(statistics.median(run.tokens_per_s for run in runs), 2),
     )
 
@@ -265,8 +266,9 @@ def _report_runs(kind: str, number: int, runs: Sequence[Measured]) -> None:
 def _report_result(
     number: int, guided: Sequence[Measured], plain: Sequence[Measured], job: Job
 ) -> None:
-    """Report medians over the rounds, and the median of the rounds' ratios."""
-    ratios = [a.step_ms / b.step_ms for a, b in zip(guided, plain, strict=True)]
+    """Report medians over the rounds, and the medians of the rounds' ratios."""
+    pairs = list(zip(guided, plain, strict=True))
+    ratios = [a.step_ms / b.step_ms for a, b in pairs]
     events.send(
         "bench",
         kind="result",
@@ -274,8 +276,11 @@ def _report_result(
         sequences=2 * number,
         guided_step_ms=round(statistics.median(run.step_ms for run in guided), 3),
         plain_step_ms=round(statistics.median(run.step_ms for run in plain), 3),
+        guided_token_ms=round(statistics.median(run.token_ms for run in guided), 3),
+        plain_token_ms=round(statistics.median(run.token_ms for run in plain), 3),
         ratio=round(statistics.median(ratios), 4),
         ratios=[round(ratio, 4) for ratio in ratios],
+        token_ratio=round(statistics.median(a.token_ms / b.token_ms for a, b in pairs), 4),
         image_tokens_per_s=round(statistics.median(run.tokens_per_s for run in guided), 2),
         seconds_an_image=round(statistics.median(run.seconds for run in guided), 3),
         peak_memory_bytes=peak_memory(job.device),
