@@ -57,9 +57,8 @@ def make_adapter(checkpoint, path, seed):
 def test_adapters_in_one_batch(start_engine, checkpoint, tmp_path):
     """Requests with two adapters, guided and not, each as by a model with merged weights.
 
-    Requests without an adapter have a batch of their own: vLLM 0.11.0 computes them wrong on CPU
-    next to ones with an adapter, whatever the model, because its CPU kernels take the index -1 of
-    "no adapter" for the last one.
+    Requests without an adapter have a batch of their own: on CPU, unpatched vLLM 0.11.0 gives them
+    the adapter in the last slot, because its kernels index with the -1 of "no adapter".
     """
     oracles, adapters = [Oracle(checkpoint)], [None]
     for number in (1, 2):
