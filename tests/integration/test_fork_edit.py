@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from support.forks import (
     make_stack,
     read_patches,
 )
+from vllm_patchkit.fork.folder import replace_folder
 
 STEP_1 = changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(5), engine_line(5) + "A = 1\n")
 STEP_2 = changed(STEP_1, f"{ROOT}/v1/request.py", "def request_3(): return 3\n", "B = 2\n")
@@ -319,6 +321,27 @@ def test_killed_refresh_leaves_the_old_stack_or_the_new(
     assert len(read_patches(stack)) == 2
     assert call(capsys, "undo", stack).code == 0
     assert {path.name: path.read_bytes() for path in stack.iterdir()} == old
+
+
+def test_ended_right_after_the_exchange_a_refresh_can_be_repeated(
+    work_tree: Git, stack: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new stack is in place and nothing else was done: it is the work tree's own doing."""
+
+    def exchange_and_end(folder: Path, files: Mapping[str, bytes]) -> None:
+        replace_folder(folder, files)
+        raise KeyboardInterrupt
+
+    work_tree.run("reset", "--quiet", "--hard", "HEAD^")
+    with monkeypatch.context() as patched:
+        patched.setattr("vllm_patchkit.fork.publish.replace_folder", exchange_and_end)
+        assert refresh(capsys, stack).code == 130
+    assert len(read_patches(stack)) == 2
+    said = refresh(capsys, stack)
+    assert said.code == 0, said.err
+    work_tree.run("reset", "--quiet", "--hard", "HEAD^")
+    assert refresh(capsys, stack).code == 0
+    assert len(read_patches(stack)) == 1
 
 
 @pytest.mark.slow

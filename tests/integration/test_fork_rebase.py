@@ -22,6 +22,7 @@ from support.forks import (
     put_release,
     read_patches,
 )
+from vllm_patchkit.fork.folder import replace_folder
 
 Tree = Mapping[str, bytes]
 ENGINE, REQUEST, SAMPLER = f"{ROOT}/engine.py", f"{ROOT}/v1/request.py", f"{ROOT}/v1/sampler.py"
@@ -144,6 +145,32 @@ def test_resolution_is_continued_and_only_then_written(
     )
     assert call(capsys, "undo", stack).out == "undone: rebase onto tiny-llm 2.0\n"
     assert {path.name: path.read_bytes() for path in stack.iterdir()} == before
+
+
+def test_ended_right_after_the_exchange_it_is_finished_by_continue(
+    stack: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new stack is in place, its work tree still there."""
+
+    def exchange_and_end(folder: Path, files: Mapping[str, bytes]) -> None:
+        replace_folder(folder, files)
+        raise KeyboardInterrupt
+
+    assert rebase(capsys, stack, "--onto", "2.0").code == 1
+    git = work_tree(home)
+    data = RELEASE_2[REQUEST].replace(b"request_3(): return 4", b"request_3(): return 44")
+    (git.folder / REQUEST).write_bytes(data)
+    git.run("add", REQUEST)
+    with monkeypatch.context() as patched:
+        patched.setattr("vllm_patchkit.fork.publish.replace_folder", exchange_and_end)
+        assert rebase(capsys, stack, "--continue").code == 130
+    there = read_patches(stack)
+    assert list(there) == ["0001-One.patch", "0002-Two.patch", "0003-Four.patch"]
+    said = rebase(capsys, stack, "--continue")
+    assert said.code == 0, said.err
+    assert read_patches(stack) == there
+    assert not git.folder.exists()
+    assert call(capsys, "undo", stack).out == "undone: rebase onto tiny-llm 2.0\n"
 
 
 def test_result_is_that_of_git_rebase(

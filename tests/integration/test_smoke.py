@@ -190,7 +190,11 @@ def socket_folders(processes):
     """Return where vLLM was told to put its sockets."""
     found = set()
     for pid in processes:
-        for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:  # It ended meanwhile.
+            continue
+        for entry in environment.split(b"\0"):
             name, _, value = entry.partition(b"=")
             if name == b"VLLM_RPC_BASE_PATH":
                 found.add(Path(os.fsdecode(value)))
@@ -209,8 +213,15 @@ def listening(processes):
     """Return the TCP ports on which one of ``processes`` listens, from ``/proc``."""
     inodes = set()
     for pid in processes:
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            link = str(entry.readlink())
+        try:
+            entries = list(Path(f"/proc/{pid}/fd").iterdir())
+        except OSError:
+            continue
+        for entry in entries:
+            try:
+                link = str(entry.readlink())
+            except OSError:  # Closed meanwhile.
+                continue
             if link.startswith("socket:["):
                 inodes.add(link[len("socket:[") : -1])
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

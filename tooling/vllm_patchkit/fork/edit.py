@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -141,9 +142,14 @@ def refresh_session(session: Session, console: Console) -> Published:
                 hint="close it and edit again",
             )
         patches = export_patches(repository, BASE_REF, head)
-        result = _publish_patches(store, folder, files, patches, base, title="refresh")
+
+        def announce(composed: Mapping[str, bytes]) -> None:
+            replace(session, states=(*session.states, folder_state(composed))).write()
+
+        result = _publish_patches(
+            store, folder, files, patches, base, title="refresh", announce=announce
+        )
         repository.run("update-ref", START_REF, head)
-    replace(session, states=(*session.states, folder_state(read_folder(folder)))).write()
     return result
 
 
@@ -155,10 +161,18 @@ def _publish_patches(
     base: BaseTree,
     *,
     title: str,
+    announce: Callable[[Mapping[str, bytes]], None] | None = None,
 ) -> Published:
+    """Compose the stack of ``patches`` and put it into its folder.
+
+    :param announce: is told the new files before they are written, so that whoever comes after an
+        interruption knows them.
+    """
     read = base_reader(store, base)
     composed, stack = compose_stack(folder, files, patches, base, read)
     faults = compile_faults(stack, read, skip=frozenset(files.values()))
+    if announce is not None:
+        announce(composed)
     return publish(store, folder, composed, title=title, faults=faults)
 
 

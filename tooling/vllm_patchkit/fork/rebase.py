@@ -203,6 +203,8 @@ def _finish(
         return Rebased(reports=plan.reports, work_tree=session.work_tree, faults=faults)
     files = lock_former_base(files, opened.base.spec.version, base_reader(store, opened.base))
     findings = check_stack(stack, parse_lock(files["lock.json"]), read)
+    if _has_work_tree(session):
+        replace(session, states=(*session.states, folder_state(files))).write()
     published = publish(store, plan.target, files, title=f"rebase onto {base.spec}")
     if _has_work_tree(session):
         session.remove()
@@ -220,7 +222,15 @@ def continue_rebase(folder: Path, console: Console, *, skip: bool = False) -> Re
     """
     session = _require_rebase(folder)
     plan = Plan.from_json(session.plan)
-    if folder_state(read_folder(session.folder)) not in session.states:
+    files = read_folder(session.folder)
+    state = folder_state(files)
+    if state in session.states[1:]:
+        # It was ended right after the new stack had taken its place.
+        with open_store() as store:
+            published = publish(store, session.folder, files, title="rebase")
+        session.remove()
+        return Rebased(reports=plan.reports, published=published)
+    if state not in session.states:
         raise StackError(
             f"{session.folder} was changed since the rebase was started",
             hint="rebase --abort, and start again",
