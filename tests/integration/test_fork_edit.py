@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,10 @@ from support.forks import (
     call,
     changed,
     engine_line,
+    exchange_and_end,
     make_stack,
     read_patches,
 )
-from vllm_patchkit.fork.folder import replace_folder
 
 STEP_1 = changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(5), engine_line(5) + "A = 1\n")
 STEP_2 = changed(STEP_1, f"{ROOT}/v1/request.py", "def request_3(): return 3\n", "B = 2\n")
@@ -327,10 +326,6 @@ def test_ended_right_after_the_exchange_a_refresh_can_be_repeated(
     work_tree: Git, stack: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The new stack is in place and nothing else was done: it is the work tree's own doing."""
-
-    def exchange_and_end(folder: Path, files: Mapping[str, bytes]) -> None:
-        replace_folder(folder, files)
-        raise KeyboardInterrupt
 
     work_tree.run("reset", "--quiet", "--hard", "HEAD^")
     with monkeypatch.context() as patched:

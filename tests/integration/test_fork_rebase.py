@@ -17,12 +17,12 @@ from support.forks import (
     call,
     changed,
     engine_line,
+    exchange_and_end,
     make_stack,
     numbered,
     put_release,
     read_patches,
 )
-from vllm_patchkit.fork.folder import replace_folder
 
 Tree = Mapping[str, bytes]
 ENGINE, REQUEST, SAMPLER = f"{ROOT}/engine.py", f"{ROOT}/v1/request.py", f"{ROOT}/v1/sampler.py"
@@ -151,10 +151,6 @@ def test_ended_right_after_the_exchange_it_is_finished_by_continue(
     stack: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The new stack is in place, its work tree still there."""
-
-    def exchange_and_end(folder: Path, files: Mapping[str, bytes]) -> None:
-        replace_folder(folder, files)
-        raise KeyboardInterrupt
 
     assert rebase(capsys, stack, "--onto", "2.0").code == 1
     git = work_tree(home)

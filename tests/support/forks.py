@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.cli import main
+from vllm_patchkit.fork.folder import replace_folder
 
 DISTRIBUTION = "tiny-llm"
 ROOT = "tiny_llm"
@@ -49,6 +50,12 @@ def changed(tree: Tree, path: str, old: str, new: str) -> dict[str, bytes]:
     data = tree[path]
     assert data.count(old.encode("latin-1")) == 1, (path, old)
     return {**tree, path: data.replace(old.encode("latin-1"), new.encode("latin-1"))}
+
+
+def exchange_and_end(folder: Path, files: Tree) -> None:
+    """Stand in for ``replace_folder``: do its work, then end as if interrupted."""
+    replace_folder(folder, files)
+    raise KeyboardInterrupt
 
 
 def engine_line(number: int) -> str:

@@ -103,6 +103,7 @@ def _apply_hunks(diff: FileDiff, before: bytes) -> bytes:
         taken = start + hunk.old_count
     new.extend(old[taken:])
     after = b"".join(new)
+    # Each line was to end with \n, but for the last one: else the result has fewer lines.
     if after.count(b"\n") + (after[-1:] not in (b"\n", b"")) < len(new):
         raise HunkMismatch(f"{diff.path}: the patch ends the file where more lines follow")
     return after

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from vllm_patchkit.errors import TargetError
@@ -41,7 +42,7 @@ def find_environment(python: str | None, base: Base) -> Folder:
 def find_installed(folders: Iterable[Path], base: Base) -> Folder | None:
     """Return the first of the folders that holds the base's files, or points at them."""
     for site in folders:
-        for folder in (site, *_linked_folders(site)):
+        for folder in chain((site,), _linked_folders(site)):
             if (target := open_site(folder, base)) is not None:
                 return target
     return None

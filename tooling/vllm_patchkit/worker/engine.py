@@ -119,7 +119,6 @@ def sampling_params(case: Case, *, greedy: bool, **fields: Any) -> SamplingParam
 
 def one_candidate_params(case: Case) -> SamplingParams:
     """Return parameters that draw every token, without a seed, from its likeliest one alone."""
-
     params: SamplingParams = sampling_params(case, greedy=False)
     params.seed = None
     if case.size is None:

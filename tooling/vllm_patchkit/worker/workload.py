@@ -34,19 +34,21 @@ class Measured:
     """One run of a set of requests.
 
     :param step_ms: median time of the steps in which every request got a token.
-    :param token_ms: mean time in which every request got one token; less than a step, where a step
-        gives some of them two.
     :param tokens_per_s: tokens of all requests in those steps, by their time.
     :param seconds: of all steps.
     :param answers: the tokens of each request, in order.
     """
 
     step_ms: float
-    token_ms: float
     tokens_per_s: float
     seconds: float
     steps: int
     answers: tuple[tuple[int, ...], ...]
+
+    @property
+    def token_ms(self) -> float:
+        """Mean time in which every request got one token; a step may give some of them two."""
+        return 1e3 * len(self.answers) / self.tokens_per_s
 
 
 def guided_requests(
@@ -163,7 +165,6 @@ class Run:
         tokens = sum(steps.counts[place] for place in window)
         return Measured(
             step_ms=1e3 * statistics.median(times),
-            token_ms=1e3 * sum(times) * self.number / tokens,
             tokens_per_s=tokens / sum(times),
             seconds=sum(steps.seconds),
             steps=len(steps.seconds),
