@@ -1,4 +1,6 @@
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -156,3 +158,37 @@ def test_a_run_with_a_broken_image_fails():
     report.add({**check, "name": "every image is a grid of 3*4", "detail": "image 1: not finished"})
     assert report.exit_code == 1
     assert report.problem["message"] == "every image is a grid of 3*4: image 1: not finished"
+
+
+def test_memory_on_a_gpu_is_that_of_the_guided_engine_while_it_is_there(monkeypatch):
+    from vllm_patchkit.worker import bench
+    from vllm_patchkit.worker.workload import Measured
+
+    in_use = []
+    sizes = {"emu": 70, "plain": 60}
+
+    def load(job, plan, shape, kind):
+        in_use.append(sizes[kind])
+        core = SimpleNamespace(shutdown=in_use.clear)
+        return SimpleNamespace(llm_engine=SimpleNamespace(engine_core=core))
+
+    sent = []
+    run = Measured(step_ms=2.0, tokens_per_s=500.0, seconds=1.0, steps=9, answers=((1,),))
+    for name, replacement in {
+        "load": load,
+        "measure": lambda llm, requests: run,
+        "peak_memory": lambda device: sum(in_use),
+        "_requests": lambda *arguments: [],
+        "_warm_up": lambda *arguments: None,
+        "_check_images": lambda *arguments: None,
+        "_free_memory": lambda: None,
+    }.items():
+        monkeypatch.setattr(bench, name, replacement)
+    monkeypatch.setattr(bench.events, "send", lambda event, **fields: sent.append(fields))
+    job = Job.from_json({**BenchOptions(images=(1, 8), device="cuda").to_job()}, Path("scratch"))
+    bench._one_after_the_other(job, bench.Plan.from_job(job), small_shape("float32"))
+    results = [fields for fields in sent if fields["kind"] == "result"]
+    assert [(result["images"], result["peak_memory_bytes"]) for result in results] == [
+        (1, 70),
+        (8, 70),
+    ]
