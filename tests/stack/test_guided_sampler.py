@@ -538,6 +538,24 @@ def test_processed_logprobs_of_forced_tokens_are_zero() -> None:
     assert found[1, V.eol] == 0
 
 
+def test_what_rows_write_is_followed_when_the_sampler_asks() -> None:
+    """The device waits for `update_state`, not for the sampler."""
+    batch = Batch()
+    batch.add_guided("a", open_image(height=2, width=1), 1, guidance_scale=3.0)
+    batch.input_batch.refresh_metadata()
+    assert batch.guidance.is_idle
+    batch.sampler._get_guidance(batch.input_batch.sampling_metadata)
+    assert batch.guidance.is_visual_only
+    # Rows that come and go in a step that samples nothing are not missed.
+    batch.add_guided("b", open_image(height=2, width=1), 0, guidance_scale=1.0)
+    batch.input_batch.refresh_metadata()
+    batch.input_batch.refresh_metadata()
+    tokens = batch.step(make_logits(3))
+    assert tokens[0] == tokens[1]
+    assert all(V.is_visual(token) for token in tokens)
+    assert batch.step(make_logits(3)) == [V.eol] * 3
+
+
 class TestForcedTokens:
     """Tokens that must follow a sampled one come with it."""
 

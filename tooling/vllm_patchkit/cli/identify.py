@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
 example:
-  vllm-patchkit identify vllm-0.11.0+emu3.5.2-cp38-abi3-manylinux1_x86_64.whl
+  vllm-patchkit identify vllm-0.11.0+emu3.5.3-cp38-abi3-manylinux1_x86_64.whl
   vllm-patchkit identify --python ENV/bin/python --stack emu3_5
-  vllm-patchkit identify --image vllm-emu3-5:0.11.0-emu3.5.2
+  vllm-patchkit identify --image vllm-emu3-5:0.11.0-emu3.5.3
 """
 STYLES = {"in": "green", "out": "dim", "partly": "yellow", "unknown": "red"}
 

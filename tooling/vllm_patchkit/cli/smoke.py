@@ -1,7 +1,7 @@
 """Run the artifact: prove that it is the artifact, then generate text and images with it.
 
 Examples:
-  vllm-patchkit smoke wheels/out/vllm-0.11.0+emu3.5.2.cpu-cp312-cp312-manylinux_2_32_x86_64.whl
+  vllm-patchkit smoke wheels/out/vllm-0.11.0+emu3.5.3.cpu-cp312-cp312-manylinux_2_32_x86_64.whl
   vllm-patchkit smoke --python .venv/bin/python --scenario t2i --out smoke/
   vllm-patchkit smoke --image vllm-emu3.5:cpu
 """

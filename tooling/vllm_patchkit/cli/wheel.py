@@ -7,7 +7,7 @@ wheel again from the statement inside it and compares.
 example:
   vllm-patchkit wheel --stack emu3_5 --flavor cuda
   vllm-patchkit wheel --stack emu3_5 --flavor cpu --python-tag cp311 --out dist
-  vllm-patchkit wheel --check wheels/out/vllm-0.11.0+emu3.5.2-cp38-abi3-manylinux1_x86_64.whl
+  vllm-patchkit wheel --check wheels/out/vllm-0.11.0+emu3.5.3-cp38-abi3-manylinux1_x86_64.whl
 """
 
 from __future__ import annotations
