@@ -29,7 +29,7 @@ patchkit() {
 }
 
 measure() {
-    patchkit bench generate --full-size --size 16x16 "$@"
+    patchkit bench generate --full-size --size "${SIZE:-32x32}" --rounds 1 "$@"
 }
 
 for step; do
@@ -42,7 +42,7 @@ for step; do
     case $step in
     smoke) patchkit smoke --out "$new" ;;
     smoke-two-gpus) patchkit smoke --tp 2 --out "$new" ;;
-    bench) measure --images 1,8,32 --rounds 2 --out "$new" ;;
+    bench) measure --images 1,8,32 --out "$new" ;;
     bench-fp8) measure --images 1 --quantization fp8 --out "$new" ;;
     bench-two-gpus) measure --images 1,32 --tp 2 --out "$new" ;;
     profile) measure --images 1 --profile "$out/profile.txt" --out "$new" ;;
