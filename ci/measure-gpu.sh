@@ -2,10 +2,11 @@
 # Proves and measures a patched vLLM on a GPU host, step by step: measure-gpu.sh PYTHON OUT [STEP ...]
 #   PYTHON  the interpreter that has the patched vLLM
 #   OUT     a folder: STEP.json and STEP.log of each step, written when the step ends
+#   SIZE    in the environment: of the images in visual tokens, HEIGHTxWIDTH, 32x32 by default
 # A step whose JSON is there is not repeated, so that a host that is taken away costs one step. Steps
 # for two GPUs are passed over, with a line, where there is one. Exits with 1 if a step failed.
 set -u
-[ $# -ge 2 ] || { sed -n '2,6s/^# *//p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,7s/^# *//p' "$0" >&2; exit 2; }
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=$1
 out=$2

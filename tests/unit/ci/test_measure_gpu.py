@@ -75,6 +75,13 @@ def test_every_step_is_a_command_that_the_tool_takes(run):
     assert json.loads((run.out / "smoke.json").read_text()) == {"ok": True}
 
 
+def test_the_size_of_images_can_be_chosen(run):
+    _, calls = run("bench")
+    assert "--size 32x32" in calls[0]
+    _, calls = run("profile", SIZE="16x16")
+    assert "--size 16x16" in calls[0]
+
+
 def test_one_gpu_is_enough_for_the_others(run):
     done, calls = run()
     assert done.returncode == 0
