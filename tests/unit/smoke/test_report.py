@@ -5,7 +5,8 @@ import pytest
 
 from vllm_patchkit.smoke.options import SmokeOptions
 from vllm_patchkit.smoke.report import Report
-from vllm_patchkit.smoke.table import render
+from vllm_patchkit.smoke.table import describe_event, render
+from vllm_patchkit.terminal import Console
 
 SCENARIO = {
     "event": "scenario",
@@ -87,6 +88,13 @@ def test_the_table_shows_what_was_generated():
     text = render(make_report(*GOOD))
     assert "t2i       ok         1      33      66.0  4*6     equal" in text
     assert text.endswith("PASSED: 0 of 0 checks, 1 of 1 scenarios, 0 s")
+
+
+def test_a_scenario_that_was_not_timed_has_no_rate():
+    untimed = {**SCENARIO, "tokens_per_s": None}
+    text = render(make_report(*GOOD[:-1], untimed))
+    assert "t2i       ok         1      33         -  4*6     equal" in text
+    assert describe_event(untimed, Console()).endswith("ok scenario t2i (33 tokens)")
 
 
 def test_files_are_written(tmp_path):

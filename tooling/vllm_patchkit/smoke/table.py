@@ -69,8 +69,10 @@ def describe_event(event: Event, console: Console) -> str | None:
         return f"{mark(event['ok'], console)} {event['name']}{detail}"
     if kind == "scenario":
         problems = "".join(f"\n     {text}" for text in event["problems"])
-        speed = f" ({event['tokens']} tokens, {event['tokens_per_s']} tokens/s)"
-        return f"{mark(event['ok'], console)} scenario {event['name']}{speed}{problems}"
+        rate = event["tokens_per_s"]
+        speed = f", {rate} tokens/s" if rate is not None else ""
+        counts = f" ({event['tokens']} tokens{speed})"
+        return f"{mark(event['ok'], console)} scenario {event['name']}{counts}{problems}"
     if kind == "load":
         return f"   {event['stage']}: engine ready after {event['seconds']} s"
     return None
@@ -128,7 +130,7 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
                 "ok" if scenario["ok"] else "FAILED",
                 str(scenario["requests"]),
                 str(scenario["tokens"]),
-                f"{scenario['tokens_per_s']}",
+                "-" if scenario["tokens_per_s"] is None else str(scenario["tokens_per_s"]),
                 " ".join(sizes) or "-",
                 "equal" if scenario["oracle"] and scenario["ok"] else "-",
             )
