@@ -11,7 +11,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 python=$1
 out=$2
 shift 2
-steps="smoke bench bench-fp8 smoke-two-gpus bench-two-gpus profile"
+steps="smoke bench bench-staggered bench-fp8 smoke-two-gpus bench-two-gpus profile"
 # shellcheck disable=SC2086
 [ $# -gt 0 ] || set -- $steps
 for step; do
@@ -44,6 +44,7 @@ for step; do
     smoke) patchkit smoke --out "$new" ;;
     smoke-two-gpus) patchkit smoke --tp 2 --out "$new" ;;
     bench) measure --images 1,8,32 --out "$new" ;;
+    bench-staggered) measure --images 8,32 --stagger 7 --out "$new" ;;
     bench-fp8) measure --images 1 --quantization fp8 --out "$new" ;;
     bench-two-gpus) measure --images 1,32 --tp 2 --out "$new" ;;
     profile) measure --images 1 --profile "$out/profile.txt" --out "$new" ;;

@@ -1,11 +1,12 @@
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from vllm_patchkit.bench.generate import BenchOptions, BenchReport, format_result
-from vllm_patchkit.cli.bench import parse_counts
+from vllm_patchkit.cli.bench import check_stagger, parse_counts
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.worker.job import Job
 from vllm_patchkit.worker.profile import find_gaps
@@ -176,7 +177,7 @@ def test_memory_on_a_gpu_is_that_of_the_guided_engine_while_it_is_there(monkeypa
     run = Measured(step_ms=2.0, tokens_per_s=500.0, seconds=1.0, steps=9, answers=((1,),))
     for name, replacement in {
         "load": load,
-        "measure": lambda llm, requests: run,
+        "measure": lambda llm, requests, **arrivals: run,
         "peak_memory": lambda device: sum(in_use),
         "_requests": lambda *arguments: [],
         "_warm_up": lambda *arguments: None,
@@ -192,3 +193,44 @@ def test_memory_on_a_gpu_is_that_of_the_guided_engine_while_it_is_there(monkeypa
         (1, 70),
         (8, 70),
     ]
+
+
+def test_images_arrive_so_many_steps_apart(monkeypatch):
+    from vllm_patchkit.worker import workload
+
+    kinds = SimpleNamespace(RequestOutputKind=SimpleNamespace(DELTA="delta"))
+    monkeypatch.setitem(sys.modules, "vllm.sampling_params", kinds)
+    left = {}
+
+    def step():
+        outputs = []
+        for name in list(left):
+            left[name] -= 1
+            answer = SimpleNamespace(token_ids=[1])
+            outputs.append(SimpleNamespace(request_id=name, outputs=[answer]))
+            if not left[name]:
+                del left[name]
+        return outputs
+
+    engine = SimpleNamespace(
+        add_request=lambda name, prompt, params: left.update({name: 20}),
+        has_unfinished_requests=lambda: bool(left),
+        step=step,
+    )
+    request = workload.Request({}, SimpleNamespace(clone=SimpleNamespace))
+    run = workload.Run(SimpleNamespace(llm_engine=engine), [request] * 6, stagger=4, together=2)
+    while run.step():
+        pass
+    assert run.steps.rows == [2] * 4 + [4] * 4 + [6] * 12 + [4] * 4 + [2] * 4
+    assert [len(answer) for answer in run.answers.values()] == [20] * 6
+
+
+@pytest.mark.parametrize(("stagger", "fits"), [(0, True), (4, True), (5, False), (-1, False)])
+def test_all_images_have_to_be_there_for_half_of_the_steps(stagger, fits):
+    """Of 64 tokens 32 steps: 8 images can begin 4 apart."""
+    if fits:
+        check_stagger(stagger, 8, (8, 8))
+    else:
+        with pytest.raises(UsageError, match="hardly be there") as error:
+            check_stagger(stagger, 8, (8, 8))
+        assert "0 to 4" in error.value.hint

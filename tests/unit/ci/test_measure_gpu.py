@@ -66,12 +66,12 @@ def run(tmp_path):
 def test_every_step_is_a_command_that_the_tool_takes(run):
     done, calls = run(gpus=2)
     assert done.returncode == 0, done.stdout
-    assert len(calls) == 6
+    assert len(calls) == 7
     assert all("--device cuda" in call and "/tmp/venv/bin/python" in call for call in calls)
     assert sum("--tp 2" in call for call in calls) == 2
     names = {path.stem for path in run.out.glob("*.json")}
     two = {"smoke-two-gpus", "bench-two-gpus"}
-    assert names == {"smoke", "bench", "bench-fp8", "profile"} | two
+    assert names == {"smoke", "bench", "bench-staggered", "bench-fp8", "profile"} | two
     assert json.loads((run.out / "smoke.json").read_text()) == {"ok": True}
 
 
@@ -85,7 +85,7 @@ def test_the_size_of_images_can_be_chosen(run):
 def test_one_gpu_is_enough_for_the_others(run):
     done, calls = run()
     assert done.returncode == 0
-    assert len(calls) == 4
+    assert len(calls) == 5
     assert "smoke-two-gpus: passed over, 1 GPU(s) here" in done.stdout
 
 
@@ -94,7 +94,7 @@ def test_what_is_done_is_not_repeated_and_what_failed_is(run):
     assert done.returncode == 1
     assert "bench-fp8: FAILED with status 1" in done.stdout
     assert "it failed" in done.stdout
-    assert len(calls) == 4
+    assert len(calls) == 5
     done, calls = run()
     assert done.returncode == 0
     assert ["fp8" in call for call in calls] == [True]

@@ -25,6 +25,7 @@ class BenchOptions:
 
     images: tuple[int, ...] = (1, 8, 32)
     size: tuple[int, int] = (32, 32)
+    stagger: int = 0
     full_size: bool = False
     device: str = "cpu"
     tensor_parallel_size: int = 1
@@ -61,6 +62,7 @@ class BenchOptions:
             "bench": {
                 "images": self.images,
                 "size": self.size,
+                "stagger": self.stagger,
                 "full_size": self.full_size,
                 "rounds": self.rounds,
                 "top_k": self.effective_top_k,

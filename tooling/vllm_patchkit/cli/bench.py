@@ -29,6 +29,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--images", default="1,8,32", metavar="N,N", help="images at once")
     parser.add_argument("--size", default="32x32", metavar="HxW", help="in visual tokens")
+    parser.add_argument(
+        "--stagger", type=int, default=0, metavar="STEPS", help="between arrivals; 0: all at once"
+    )
     parser.add_argument("--full-size", action="store_true", help="the published 34 B dimensions")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--tp", type=int, default=1, metavar="N", help="tensor parallel size")
@@ -57,9 +60,12 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
     size = parse_size(args.size)
     assert size is not None
+    images = parse_counts(args.images)
+    check_stagger(args.stagger, max(images), size)
     options = BenchOptions(
-        images=parse_counts(args.images),
+        images=images,
         size=size,
+        stagger=args.stagger,
         full_size=args.full_size,
         device=args.device,
         tensor_parallel_size=args.tp,
@@ -109,3 +115,17 @@ def parse_counts(text: str) -> tuple[int, ...]:
     if not all(word.isdecimal() and int(word) > 0 for word in words):
         raise UsageError(f"--images {text!r} is no list of numbers", hint="such as 1,8,32")
     return tuple(int(word) for word in words)
+
+
+def check_stagger(stagger: int, images: int, size: tuple[int, int]) -> None:
+    """See that all images are there together for half of the steps that the first one takes.
+
+    :raises UsageError: they are not, or ``stagger`` is negative.
+    """
+    largest = size[0] * size[1] // 2 // max(images - 1, 1)
+    if not 0 <= stagger <= largest:
+        raise UsageError(
+            f"--stagger {stagger}: {images} images of {size[0]}*{size[1]} tokens would hardly be "
+            "there at the same time",
+            hint=f"0 to {largest}, or larger images",
+        )

@@ -28,6 +28,7 @@ from .vocabulary import Vocabulary
 from .workload import (
     Measured,
     Request,
+    Run,
     guided_requests,
     measure,
     measure_pair,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from vllm import LLM
 
 STAGE = "bench"
+# Requests that stand for one image.
+SEQUENCES = {"emu": 1, "plain": 2}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,10 +49,12 @@ class Plan:
 
     :param images: numbers of images at once; N images are compared with 2N plain sequences.
     :param size: height and width of an image in visual tokens.
+    :param stagger: steps between the arrivals of two images; 0 for all of them at once.
     """
 
     images: tuple[int, ...]
     size: tuple[int, int]
+    stagger: int
     full_size: bool
     rounds: int
     top_k: int
@@ -167,11 +172,16 @@ def _take_turns(job: Job, plan: Plan, shape: Shape) -> None:
     for number in plan.images:
         rounds = []
         for turn in range(plan.rounds):
-            loads = {
-                kind: (engines[kind], _requests(plan, shape, kind, number, turn))
+            runs = {
+                kind: Run(
+                    engines[kind],
+                    _requests(plan, shape, kind, number, turn),
+                    stagger=plan.stagger,
+                    together=SEQUENCES[kind],
+                )
                 for kind in engines
             }
-            guided, plain = measure_pair(loads["emu"], loads["plain"])
+            guided, plain = measure_pair(runs["emu"], runs["plain"])
             _check_images(guided, plan, shape)
             rounds.append((guided, plain))
             ratio = guided.step_ms / plain.step_ms
@@ -193,7 +203,12 @@ def _one_after_the_other(job: Job, plan: Plan, shape: Shape) -> None:
         found[kind] = {}
         for number in plan.images:
             runs = [
-                measure(llm, _requests(plan, shape, kind, number, turn))
+                measure(
+                    llm,
+                    _requests(plan, shape, kind, number, turn),
+                    stagger=plan.stagger,
+                    together=SEQUENCES[kind],
+                )
                 for turn in range(plan.rounds)
             ]
             for run in runs if kind == "emu" else ():
@@ -253,7 +268,7 @@ def image_problems(
 def _requests(plan: Plan, shape: Shape, kind: str, number: int, turn: int) -> list[Request]:
     if kind == "emu":
         return guided_requests(shape, number, plan.size, plan.top_k, seed=turn)
-    return plain_requests(shape, 2 * number, plan.size, plan.top_k, seed=turn)
+    return plain_requests(shape, SEQUENCES[kind] * number, plan.size, plan.top_k, seed=turn)
 
 
 def _report_runs(kind: str, number: int, runs: Sequence[Measured]) -> None:

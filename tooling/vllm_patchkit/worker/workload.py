@@ -126,25 +126,39 @@ class Steps:
 
 
 class Run:
-    """One set of requests on its way through an engine, step by step."""
+    """One set of requests on its way through an engine, step by step.
 
-    def __init__(self, llm: LLM, requests: Sequence[Request]) -> None:
-        from vllm.sampling_params import RequestOutputKind
+    :param stagger: steps between the arrivals of two requests; 0 for all of them at once.
+    :param together: number of requests that arrive in one step.
+    """
 
+    def __init__(
+        self, llm: LLM, requests: Sequence[Request], *, stagger: int = 0, together: int = 1
+    ) -> None:
         self.engine = llm.llm_engine
         self.number = len(requests)
         self.steps = Steps()
         self.answers: dict[str, list[int]] = {}
-        for place, request in enumerate(requests):
+        self.stagger = stagger
+        self.together = together if stagger else self.number
+        self.coming = list(requests)
+
+    def _arrive(self) -> None:
+        from vllm.sampling_params import RequestOutputKind
+
+        for request in self.coming[: self.together]:
             params = request.params.clone()
             params.output_kind = RequestOutputKind.DELTA
             prompt: Any = request.prompt
-            name = f"{time.monotonic_ns()}-{place}"
+            name = f"{time.monotonic_ns()}-{len(self.answers)}"
             self.answers[name] = []
             self.engine.add_request(name, prompt, params)
+        del self.coming[: self.together]
 
     def step(self) -> bool:
         """Make one step, if there is anything to do; return whether there was."""
+        if self.coming and (not self.stagger or len(self.steps.seconds) % self.stagger == 0):
+            self._arrive()
         if not self.engine.has_unfinished_requests():
             return False
         started = time.perf_counter()
@@ -172,19 +186,19 @@ class Run:
         )
 
 
-def measure(llm: LLM, requests: Sequence[Request]) -> Measured:
+def measure(
+    llm: LLM, requests: Sequence[Request], *, stagger: int = 0, together: int = 1
+) -> Measured:
     """Run the requests to their ends and return what their steps took."""
-    run = Run(llm, requests)
+    run = Run(llm, requests, stagger=stagger, together=together)
     while run.step():
         pass
     return run.result()
 
 
-def measure_pair(
-    first: tuple[LLM, Sequence[Request]], second: tuple[LLM, Sequence[Request]]
-) -> tuple[Measured, Measured]:
+def measure_pair(first: Run, second: Run) -> tuple[Measured, Measured]:
     """Run two sets on two engines, a step of the one after a step of the other."""
-    runs = Run(*first), Run(*second)
+    runs = first, second
     # Not `any`: both have to be asked each time.
     while sum([run.step() for run in runs]):
         pass
