@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import StackError, UsageError
@@ -142,12 +142,8 @@ def refresh_session(session: Session, console: Console) -> Published:
                 hint="close it and edit again",
             )
         patches = export_patches(repository, BASE_REF, head)
-
-        def announce(composed: Mapping[str, bytes]) -> None:
-            replace(session, states=(*session.states, folder_state(composed))).write()
-
         result = _publish_patches(
-            store, folder, files, patches, base, title="refresh", announce=announce
+            store, folder, files, patches, base, title="refresh", announce=session.announce
         )
         repository.run("update-ref", START_REF, head)
     return result

@@ -204,7 +204,7 @@ def _finish(
     files = lock_former_base(files, opened.base.spec.version, base_reader(store, opened.base))
     findings = check_stack(stack, parse_lock(files["lock.json"]), read)
     if _has_work_tree(session):
-        replace(session, states=(*session.states, folder_state(files))).write()
+        session.announce(files)
     published = publish(store, plan.target, files, title=f"rebase onto {base.spec}")
     if _has_work_tree(session):
         session.remove()

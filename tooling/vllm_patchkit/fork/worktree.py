@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,10 @@ class Session:
             "plan": dict(self.plan),
         }
         replace_file(holder / "session.json", json.dumps(document, indent=1).encode() + b"\n")
+
+    def announce(self, files: Mapping[str, bytes]) -> None:
+        """Note what the stack folder is about to hold, for whoever comes after an interruption."""
+        replace(self, states=(*self.states, folder_state(files))).write()
 
     def remove(self) -> None:
         """Delete the work tree and forget it."""
