@@ -177,9 +177,9 @@ def test_memory_on_a_gpu_is_that_of_the_guided_engine_while_it_is_there(monkeypa
     run = Measured(step_ms=2.0, tokens_per_s=500.0, seconds=1.0, steps=9, answers=((1,),))
     for name, replacement in {
         "load": load,
-        "measure": lambda llm, requests, **arrivals: run,
+        "measure": lambda *runs: (run,) * len(runs),
         "peak_memory": lambda device: sum(in_use),
-        "_requests": lambda *arguments: [],
+        "_begin": lambda *arguments: None,
         "_warm_up": lambda *arguments: None,
         "_check_images": lambda *arguments: None,
         "_free_memory": lambda: None,

@@ -31,7 +31,6 @@ from .workload import (
     Run,
     guided_requests,
     measure,
-    measure_pair,
     plain_requests,
 )
 
@@ -172,16 +171,9 @@ def _take_turns(job: Job, plan: Plan, shape: Shape) -> None:
     for number in plan.images:
         rounds = []
         for turn in range(plan.rounds):
-            runs = {
-                kind: Run(
-                    engines[kind],
-                    _requests(plan, shape, kind, number, turn),
-                    stagger=plan.stagger,
-                    together=SEQUENCES[kind],
-                )
-                for kind in engines
-            }
-            guided, plain = measure_pair(runs["emu"], runs["plain"])
+            guided, plain = measure(
+                *(_begin(llm, plan, shape, kind, number, turn) for kind, llm in engines.items())
+            )
             _check_images(guided, plan, shape)
             rounds.append((guided, plain))
             ratio = guided.step_ms / plain.step_ms
@@ -203,18 +195,15 @@ def _one_after_the_other(job: Job, plan: Plan, shape: Shape) -> None:
         found[kind] = {}
         for number in plan.images:
             runs = [
-                measure(
-                    llm,
-                    _requests(plan, shape, kind, number, turn),
-                    stagger=plan.stagger,
-                    together=SEQUENCES[kind],
-                )
+                measured
                 for turn in range(plan.rounds)
+                for measured in measure(_begin(llm, plan, shape, kind, number, turn))
             ]
-            for run in runs if kind == "emu" else ():
-                _check_images(run, plan, shape)
+            if kind == "emu":
+                memory[number] = peak_memory(job.device)
+                for run in runs:
+                    _check_images(run, plan, shape)
             found[kind][number] = runs
-            memory.setdefault(number, peak_memory(job.device))
             _report_runs(kind, number, runs)
         if plan.profile:
             _profile(llm, job, plan, shape, kind)
@@ -237,7 +226,7 @@ def _free_memory() -> None:
 
 
 def _warm_up(llm: LLM, plan: Plan, shape: Shape) -> None:
-    measure(llm, guided_requests(shape, 1, (2, 4), plan.top_k, seed=99))
+    measure(Run(llm, guided_requests(shape, 1, (2, 4), plan.top_k, seed=99)))
 
 
 def _check_images(run: Measured, plan: Plan, shape: Shape) -> None:
@@ -263,6 +252,11 @@ def image_problems(
         if sizes != [size]:
             problems.append(f"image {place}: sizes {sizes}, expected one of {size}")
     return problems
+
+
+def _begin(llm: LLM, plan: Plan, shape: Shape, kind: str, number: int, turn: int) -> Run:
+    requests = _requests(plan, shape, kind, number, turn)
+    return Run(llm, requests, stagger=plan.stagger, together=SEQUENCES[kind])
 
 
 def _requests(plan: Plan, shape: Shape, kind: str, number: int, turn: int) -> list[Request]:

@@ -139,7 +139,7 @@ class Run:
         self.number = len(requests)
         self.steps = Steps()
         self.answers: dict[str, list[int]] = {}
-        self.stagger = stagger
+        self.stagger = max(stagger, 1)
         self.together = together if stagger else self.number
         self.coming = list(requests)
 
@@ -157,7 +157,7 @@ class Run:
 
     def step(self) -> bool:
         """Make one step, if there is anything to do; return whether there was."""
-        if self.coming and (not self.stagger or len(self.steps.seconds) % self.stagger == 0):
+        if self.coming and len(self.steps.seconds) % self.stagger == 0:
             self._arrive()
         if not self.engine.has_unfinished_requests():
             return False
@@ -186,20 +186,9 @@ class Run:
         )
 
 
-def measure(
-    llm: LLM, requests: Sequence[Request], *, stagger: int = 0, together: int = 1
-) -> Measured:
-    """Run the requests to their ends and return what their steps took."""
-    run = Run(llm, requests, stagger=stagger, together=together)
-    while run.step():
-        pass
-    return run.result()
-
-
-def measure_pair(first: Run, second: Run) -> tuple[Measured, Measured]:
-    """Run two sets on two engines, a step of the one after a step of the other."""
-    runs = first, second
-    # Not `any`: both have to be asked each time.
+def measure(*runs: Run) -> tuple[Measured, ...]:
+    """Run sets of requests to their ends, in turns, and return what the steps of each took."""
+    # Not `any`: all have to be asked each time.
     while sum([run.step() for run in runs]):
         pass
-    return runs[0].result(), runs[1].result()
+    return tuple(run.result() for run in runs)
