@@ -10,7 +10,7 @@ from pathlib import Path
 from timing import Row, Sample, run, take_turns
 
 from vllm_patchkit.stack.read import find_stack, read_stack
-from vllm_patchkit.wheel.inputs import fetch_input, find_base
+from vllm_patchkit.wheel.pins import fetch_input, find_base
 
 TURNS = 5
 MEMORY_LIMIT = 128 << 20

@@ -21,7 +21,7 @@ from vllm_patchkit.container.build import BuiltImage, build_image
 from vllm_patchkit.container.engine import connect
 from vllm_patchkit.container.plan import ImagePlan, find_files
 from vllm_patchkit.container.wheelfacts import read_wheel_facts
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.timeout(2400)]
 TAG = "vllm-patchkit-test:real"

@@ -23,7 +23,7 @@ from vllm_patchkit.container.engine import ImageError, connect
 from vllm_patchkit.container.plan import ImagePlan, find_files
 from vllm_patchkit.container.wheelfacts import read_wheel_facts
 from vllm_patchkit.errors import TargetError, UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 EPOCH = 1759276800

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.diff.apply import apply_diff
 from vllm_patchkit.diff.format import format_diff
 from vllm_patchkit.diff.parse import parse_diff
@@ -18,7 +19,6 @@ from vllm_patchkit.stack.folder import make_patch
 from vllm_patchkit.stack.lock import format_lock, parse_lock
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.series import format_series, parse_series
-from vllm_patchkit.wheel.archive import Archive
 from vllm_patchkit.wheel.record import parse_record
 
 FILES: Mapping[str, bytes] = {

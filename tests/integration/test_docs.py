@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from support.pages import FENCE, SHELLS, Step, anchors, is_shown, links, read_commands, read_steps
-from vllm_patchkit.cache import cache_dir
 from vllm_patchkit.cli import COMMANDS, make_parser
-from vllm_patchkit.terminal import Console
-from vllm_patchkit.wheel.inputs import fetch_input
+from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.wheel.pins import fetch_input
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]

@@ -17,7 +17,7 @@ import pytest
 from vllm_patchkit.cli import main
 from vllm_patchkit.doctor.diagnose import collect_facts, diagnose, read_model_need
 from vllm_patchkit.doctor.machine import weight_bytes
-from vllm_patchkit.wheel.inputs import fetch_input
+from vllm_patchkit.wheel.pins import fetch_input
 
 pytestmark = pytest.mark.network
 

@@ -19,7 +19,7 @@ from support.environments import (
     snapshot,
     write_wheel,
 )
-from vllm_patchkit.operations import apply, revert, status, verify
+from vllm_patchkit.operations.targets import apply, revert, status, verify
 
 pytestmark = pytest.mark.slow
 PYTHON_ONLY = {path: content for path, content in RELEASE.items() if path.endswith(".py")}

@@ -13,7 +13,7 @@ import pytest
 
 from support.crash import make_crash_environment, make_crash_stack, sources
 from support.environments import Environment, check_record, snapshot
-from vllm_patchkit.operations import apply, revert, status
+from vllm_patchkit.operations.targets import apply, revert, status
 
 pytestmark = pytest.mark.slow
 

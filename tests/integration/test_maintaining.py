@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from vllm_patchkit.cache import cache_dir
-from vllm_patchkit.wheel.inputs import fetch_input
+from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.wheel.pins import fetch_input
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 

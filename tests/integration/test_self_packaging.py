@@ -16,10 +16,10 @@ import pytest
 
 from support.environments import check_record
 from vllm_patchkit import __version__
-from vllm_patchkit.cache import cache_dir
-from vllm_patchkit.terminal import Console
-from vllm_patchkit.toml import parse_toml
-from vllm_patchkit.wheel.inputs import fetch_input
+from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.toml import parse_toml
+from vllm_patchkit.wheel.pins import fetch_input
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 

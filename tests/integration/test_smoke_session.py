@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from vllm_patchkit.errors import HostError
-from vllm_patchkit.smoke import session
+from vllm_patchkit.launch import session
+from vllm_patchkit.launch.subject import Subject
 from vllm_patchkit.smoke.options import SmokeOptions
 from vllm_patchkit.smoke.report import Report
-from vllm_patchkit.smoke.subject import Subject
 
 # A stage that behaves as badly as an engine can: children in sessions of their own, which ignore
 # SIGTERM, an orphan among them, and a file in the temporary folder.

@@ -16,11 +16,11 @@ import pytest
 from installer.sources import WheelFile
 
 from vllm_patchkit.cli import main
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.read import find_stack, read_lock, read_stack
-from vllm_patchkit.terminal import Console
 from vllm_patchkit.wheel.build import build_wheel
-from vllm_patchkit.wheel.inputs import fetch_input
 from vllm_patchkit.wheel.metadata import WheelName
+from vllm_patchkit.wheel.pins import fetch_input
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
@@ -268,7 +268,7 @@ def test_a_damaged_release_is_refused_and_leaves_nothing(
 
 def test_upstreams_own_record_is_true_and_every_pin_reads(base: Path) -> None:
     """Pinned wheels are trusted by their hash: this is where their RECORD was verified."""
-    from vllm_patchkit.wheel.archive import Archive
+    from vllm_patchkit.archive.reader import Archive
     from vllm_patchkit.wheel.contents import read_contents
     from vllm_patchkit.wheel.integrity import require_sound
 

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from support.environments import STEP_4, make_stack
 from support.wheels import COMPILED, TAGS, make_wheel, write_inputs
+from vllm_patchkit.archive.names import check_name, check_together
+from vllm_patchkit.archive.reader import Archive
+from vllm_patchkit.archive.writer import ZipWriter
 from vllm_patchkit.errors import PatchkitError
-from vllm_patchkit.terminal import Console
-from vllm_patchkit.wheel import inputs
-from vllm_patchkit.wheel.archive import Archive
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.wheel import pins
 from vllm_patchkit.wheel.build import build_wheel
-from vllm_patchkit.wheel.names import check_name, check_together
 from vllm_patchkit.wheel.record import RecordRow, format_record, parse_record
-from vllm_patchkit.wheel.write import ZipWriter
 
 QUIET = Console(quiet=True)
 OWN = f"vllm-0.11.0-1own-{TAGS}.whl"
@@ -87,9 +87,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def pins(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def pinned(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_PATCHKIT_CACHE", str(place / "cache"))
-    monkeypatch.setattr(inputs, "inputs_file", lambda: place / "cache" / "inputs" / "inputs.toml")
+    monkeypatch.setattr(pins, "inputs_file", lambda: place / "cache" / "inputs" / "inputs.toml")
 
 
 SHARED = settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -144,11 +144,11 @@ def test_no_surroundings_have_a_say(
 ) -> None:
     code = (
         "import os, sys; from pathlib import Path\n"
-        "from vllm_patchkit.wheel import inputs\n"
+        "from vllm_patchkit.wheel import pins\n"
         "from vllm_patchkit.wheel.build import build_wheel\n"
-        "from vllm_patchkit.terminal import Console\n"
+        "from vllm_patchkit.host.terminal import Console\n"
         "place, out = map(Path, sys.argv[1:3])\n"
-        "inputs.inputs_file = lambda: place / 'cache' / 'inputs' / 'inputs.toml'\n"
+        "pins.inputs_file = lambda: place / 'cache' / 'inputs' / 'inputs.toml'\n"
         "os.umask(int(sys.argv[3]))\n"
         "build_wheel(place / 'tiny', 'cpu', out, console=Console(quiet=True))\n"
     )

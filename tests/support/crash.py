@@ -20,7 +20,7 @@ from support.environments import (
     snapshot,
 )
 from support.stacks import Change
-from vllm_patchkit.operations import apply, revert, status
+from vllm_patchkit.operations.targets import apply, revert, status
 from vllm_patchkit.transaction.disk import Disk
 
 KILLED = 113

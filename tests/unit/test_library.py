@@ -75,7 +75,7 @@ def test_what_goes_wrong_is_an_error_with_a_code_and_never_an_exit(tmp_path: Pat
 def test_nothing_but_the_command_line_prints_or_exits() -> None:
     """The worker runs in another process and talks to this one through its standard output."""
     package = Path(vllm_patchkit.__file__).parent
-    edges = {package / name for name in ("cli", "worker", "terminal.py", "__main__.py")}
+    edges = {package / name for name in ("cli", "worker", "host/terminal.py", "__main__.py")}
     edges |= {package / "smoke" / "__main__.py", package / "doctor" / "probe.py"}
     for path in sorted(package.rglob("*.py")):
         if edges & {path, *path.parents}:

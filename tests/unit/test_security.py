@@ -16,8 +16,8 @@ from support.environments import RELEASE, install, make_stack, snapshot, write_w
 from support.stacks import METADATA, Change
 from vllm_patchkit import apply, lint, lock, revert, status, verify
 from vllm_patchkit.errors import PatchkitError, StackError, TargetError
-from vllm_patchkit.files import replace_file
-from vllm_patchkit.fork.git import git_environment
+from vllm_patchkit.fork.store.git import git_environment
+from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.stack.lock import parse_lock
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.series import parse_series
@@ -157,7 +157,7 @@ def test_a_temporary_file_is_private_until_it_is_whole(
         (only,) = tmp_path.iterdir()
         assert re.fullmatch(r"\.output\.\w{8}", only.name)
 
-    monkeypatch.setattr("vllm_patchkit.files.os.fsync", look)
+    monkeypatch.setattr("vllm_patchkit.host.files.os.fsync", look)
     replace_file(tmp_path / "output", b"data")
     assert seen
     assert all(mode & 0o022 == 0 for mode in seen)

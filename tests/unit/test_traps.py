@@ -27,7 +27,7 @@ from support.environments import (
 )
 from support.stacks import write_tree
 from vllm_patchkit.errors import HostError, TargetError
-from vllm_patchkit.operations import apply, revert, status, verify
+from vllm_patchkit.operations.targets import apply, revert, status, verify
 
 NOBODY = 65534
 

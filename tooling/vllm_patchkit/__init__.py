@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 __all__ = [
     "ExitCode",
     "PatchkitError",
@@ -35,8 +33,8 @@ __all__ = [
 if TYPE_CHECKING:
     from vllm_patchkit import errors
     from vllm_patchkit.errors import ExitCode, PatchkitError
-    from vllm_patchkit.library import build_wheel, check_wheel, lint, lock
-    from vllm_patchkit.operations import (
+    from vllm_patchkit.operations.library import build_wheel, check_wheel, lint, lock
+    from vllm_patchkit.operations.targets import (
         apply,
         identify,
         identify_contents,
@@ -46,26 +44,28 @@ if TYPE_CHECKING:
     )
     from vllm_patchkit.stack.lint import check_stack
     from vllm_patchkit.stack.read import find_stack, read_lock, read_stack
-    from vllm_patchkit.target.find import find_target
+    from vllm_patchkit.targets.find import find_target
+    from vllm_patchkit.version import __version__
 
 _HOMES = {
     "ExitCode": "errors",
+    "__version__": "version",
     "PatchkitError": "errors",
-    "apply": "operations",
-    "build_wheel": "library",
+    "apply": "operations.targets",
+    "build_wheel": "operations.library",
     "check_stack": "stack.lint",
-    "check_wheel": "library",
+    "check_wheel": "operations.library",
     "find_stack": "stack.read",
-    "find_target": "target.find",
-    "identify": "operations",
-    "identify_contents": "operations",
-    "lint": "library",
-    "lock": "library",
+    "find_target": "targets.find",
+    "identify": "operations.targets",
+    "identify_contents": "operations.targets",
+    "lint": "operations.library",
+    "lock": "operations.library",
     "read_lock": "stack.read",
     "read_stack": "stack.read",
-    "revert": "operations",
-    "status": "operations",
-    "verify": "operations",
+    "revert": "operations.targets",
+    "status": "operations.targets",
+    "verify": "operations.targets",
 }
 
 

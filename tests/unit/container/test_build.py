@@ -21,7 +21,7 @@ from vllm_patchkit.container.engine import ImageError, require_image
 from vllm_patchkit.container.plan import ImagePlan, find_revision, source_epoch
 from vllm_patchkit.container.wheelfacts import find_wheel, read_wheel_facts
 from vllm_patchkit.errors import HostError, UsageError, WheelError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 CI = Path(__file__).parents[3] / "ci"
 

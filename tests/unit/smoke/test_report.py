@@ -3,10 +3,10 @@ import json
 
 import pytest
 
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.smoke.options import SmokeOptions
 from vllm_patchkit.smoke.report import Report
 from vllm_patchkit.smoke.table import describe_event, render
-from vllm_patchkit.terminal import Console
 
 SCENARIO = {
     "event": "scenario",

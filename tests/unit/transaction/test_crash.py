@@ -21,7 +21,7 @@ from support.crash import (
 from support.environments import RELEASE, STEP_4, Environment, snapshot
 from vllm_patchkit.cli import main
 from vllm_patchkit.errors import HostError
-from vllm_patchkit.operations import apply, status
+from vllm_patchkit.operations.targets import apply, status
 from vllm_patchkit.transaction.disk import Disk
 from vllm_patchkit.transaction.lock import hold
 

@@ -8,7 +8,7 @@ import pytest
 
 from support.environments import make_stack
 from support.wheels import write_inputs
-from vllm_patchkit.wheel import inputs
+from vllm_patchkit.wheel import pins
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache" / "inputs"
     table = write_inputs(folder)
     monkeypatch.setenv("VLLM_PATCHKIT_CACHE", str(folder.parent))
-    monkeypatch.setattr(inputs, "inputs_file", lambda: table)
+    monkeypatch.setattr(pins, "inputs_file", lambda: table)
     return folder
 
 

@@ -20,7 +20,7 @@ from support.stacks import Change
 from support.wheels import BASE, COMPILED, EXTENSION, TAGS, make_wheel, sha256
 from vllm_patchkit import __version__
 from vllm_patchkit.errors import PatchkitError, UsageError, WheelError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel.build import BuiltWheel, build_wheel
 from vllm_patchkit.wheel.provenance import parse_provenance
 

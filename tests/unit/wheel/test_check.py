@@ -12,7 +12,7 @@ import pytest
 from support.wheels import BASE, TAGS, make_wheel
 from vllm_patchkit.cli import main
 from vllm_patchkit.errors import WheelError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel.build import build_wheel
 from vllm_patchkit.wheel.check import check_wheel
 

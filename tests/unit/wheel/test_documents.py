@@ -15,7 +15,7 @@ from google.protobuf import json_format
 from in_toto_attestation.v1.statement import Statement
 
 from vllm_patchkit.errors import WheelError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel.build import build_wheel
 from vllm_patchkit.wheel.provenance import parse_provenance
 

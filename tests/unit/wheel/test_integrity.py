@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from support.hostile import Item, deflate, zip_bytes
+from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import WheelError
-from vllm_patchkit.terminal import Console
-from vllm_patchkit.wheel.archive import Archive
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel.integrity import BLOCK_BYTES, require_sound
 from vllm_patchkit.wheel.record import RecordRow
 

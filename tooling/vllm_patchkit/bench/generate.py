@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vllm_patchkit import __version__
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.smoke.report import Event
-from vllm_patchkit.smoke.session import listen
-from vllm_patchkit.smoke.subject import Subject
+from vllm_patchkit.launch.session import listen
+from vllm_patchkit.launch.subject import Event, Subject
+from vllm_patchkit.version import __version__
 
 FORMAT = 1
 # Of 131,072 visual tokens, and as large a share of the small model's 4,096.

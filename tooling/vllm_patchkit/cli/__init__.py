@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from vllm_patchkit.errors import ExitCode, PatchkitError, UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 # Reading a stack makes thousands of small values and no cycle: at Python's own threshold, looking
 # for cycles takes a sixteenth of a command's time.
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as done:
         return int(done.code or 0)
     if args.version:
-        from vllm_patchkit import __version__
+        from vllm_patchkit.version import __version__
 
         print(__version__)
         return ExitCode.OK

@@ -11,14 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import (
-    add_stack_option,
-    add_target_options,
-    print_change,
-    print_json,
-)
+from vllm_patchkit.cli.options import add_stack_option, add_target_options, print_change, print_json
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 EXAMPLE = """\
 example:
@@ -41,7 +36,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Apply and render."""
-    from vllm_patchkit.operations import apply
+    from vllm_patchkit.operations.targets import apply
 
     answer = apply(
         args.target,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.errors import UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.bench.generate import BenchReport
@@ -54,9 +54,9 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Measure, print each result as it comes, and return the exit code."""
     from vllm_patchkit.bench.generate import BenchOptions, describe_event, measure_generate
     from vllm_patchkit.cli.smoke import parse_size
-    from vllm_patchkit.files import replace_file
-    from vllm_patchkit.smoke.report import Event, format_json
-    from vllm_patchkit.smoke.subject import find_environment
+    from vllm_patchkit.host.files import replace_file
+    from vllm_patchkit.launch.subject import Event, find_environment
+    from vllm_patchkit.smoke.report import format_json
 
     size = parse_size(args.size)
     assert size is not None

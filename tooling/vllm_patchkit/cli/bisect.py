@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from vllm_patchkit.errors import ExitCode, HostError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 SHELLS = ("bash", "zsh")
 EXAMPLE = """\

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.terminal import Console, wants_colour
+from vllm_patchkit.host.terminal import Console, wants_colour
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:

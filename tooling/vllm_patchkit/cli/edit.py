@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:

@@ -13,10 +13,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.flash_attn import Environment
+    from vllm_patchkit.doctor.flash_attn import Environment
 
 EXAMPLE = """\
 example:
@@ -42,8 +42,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the file name, or one line for each property that was checked."""
-    from vllm_patchkit.flash_attn import check_installed, read_environment, release_file
-    from vllm_patchkit.target.environment import site_folders
+    from vllm_patchkit.doctor.flash_attn import check_installed, read_environment, release_file
+    from vllm_patchkit.targets.environment import site_folders
 
     given = _given(args)
     if given is not None and not args.check:
@@ -75,8 +75,8 @@ def _print_file(name: str, args: argparse.Namespace, console: Console) -> int:
 
 
 def _given(args: argparse.Namespace) -> Environment | None:
+    from vllm_patchkit.doctor.flash_attn import Environment
     from vllm_patchkit.errors import UsageError
-    from vllm_patchkit.flash_attn import Environment
 
     values = (args.python_version, args.torch, args.cuda, args.cxx11_abi)
     if not any(values):

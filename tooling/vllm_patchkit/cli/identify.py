@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import add_target_options, describe_target, print_json
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.reports import IdentifyReport
+    from vllm_patchkit.targets.answers import IdentifyReport
 
 EXAMPLE = """\
 example:
@@ -40,7 +40,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Identify and render."""
-    from vllm_patchkit.operations import identify
+    from vllm_patchkit.operations.targets import identify
 
     if args.image:
         answer = _identify_image(args)
@@ -65,7 +65,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 def _identify_image(args: argparse.Namespace) -> IdentifyReport:
     from vllm_patchkit.container.contents import read_image
     from vllm_patchkit.container.engine import connect
-    from vllm_patchkit.operations import identify_contents
+    from vllm_patchkit.operations.targets import identify_contents
 
     if args.target or args.python:
         raise UsageError("--image goes with no other target")

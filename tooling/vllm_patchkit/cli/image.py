@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.container.build import BuiltImage

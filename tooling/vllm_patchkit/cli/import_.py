@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import print_document
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.fork.importer import Imported, Rules
+    from vllm_patchkit.fork.intake.importer import Imported, Rules
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Read the patches, place them on the base, write the stack."""
     from vllm_patchkit.cli.refresh import print_published
-    from vllm_patchkit.fork.importer import Rules
+    from vllm_patchkit.fork.intake.importer import Rules
     from vllm_patchkit.stack.metadata import NAME
 
     if not NAME.fullmatch(args.name):
@@ -77,10 +77,10 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _import(args: argparse.Namespace, rules: Rules, console: Console) -> Imported:
     from vllm_patchkit.fork.base import load_base, parse_base
-    from vllm_patchkit.fork.found import squash, write_stack
-    from vllm_patchkit.fork.importer import Imported, convert_patches
-    from vllm_patchkit.fork.intake import read_patches
-    from vllm_patchkit.fork.store import open_store
+    from vllm_patchkit.fork.intake.found import squash, write_stack
+    from vllm_patchkit.fork.intake.importer import Imported, convert_patches
+    from vllm_patchkit.fork.intake.sources import read_patches
+    from vllm_patchkit.fork.store.repository import open_store
 
     patches = read_patches(args.paths)
     with open_store() as store:

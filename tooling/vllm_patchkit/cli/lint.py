@@ -13,10 +13,10 @@ import argparse
 from collections.abc import Sequence
 
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.maintenance import lint_stack
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.operations.stacks import lint_stack
 from vllm_patchkit.stack.finding import Finding
 from vllm_patchkit.stack.read import find_stack
-from vllm_patchkit.terminal import Console
 
 JSON_FORMAT = 1
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 import argparse
 
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.maintenance import lock_stack
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.operations.stacks import lock_stack
 from vllm_patchkit.stack.lock import version_label
 from vllm_patchkit.stack.read import find_stack
-from vllm_patchkit.terminal import Console
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm_patchkit.cli.options import print_document
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.fork.overlap import Overlap
@@ -46,7 +46,7 @@ def _within(folder: Path, as_json: bool, console: Console) -> int:
     from vllm_patchkit.fork.droppable import find_dependants
     from vllm_patchkit.fork.edit import load_stack
     from vllm_patchkit.fork.overlap import find_overlaps, find_uses
-    from vllm_patchkit.fork.store import open_store
+    from vllm_patchkit.fork.store.repository import open_store
 
     with open_store() as store:
         opened = load_stack(store, folder, console)

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.fork.git import Person
+    from vllm_patchkit.fork.store.git import Person
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
@@ -69,8 +69,8 @@ def _package_place(place: Path) -> Path:
 
 
 def _author(args: argparse.Namespace) -> Person:
-    from vllm_patchkit.fork.git import Person, parse_mail_date
-    from vllm_patchkit.process import capture
+    from vllm_patchkit.fork.store.git import Person, parse_mail_date
+    from vllm_patchkit.host.process import capture
     from vllm_patchkit.stack.message import parse_address
 
     text = args.author

@@ -8,11 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.reports import ChangeReport, Interruption, TargetInfo
-    from vllm_patchkit.verification import Report
+    from vllm_patchkit.targets.answers import ChangeReport, Interruption, TargetInfo
+    from vllm_patchkit.targets.state import Report
 
 JSON_FORMAT = 1
 SHOWN_DIGITS = 12

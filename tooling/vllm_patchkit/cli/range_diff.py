@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.terminal import Console, wants_colour
+from vllm_patchkit.host.terminal import Console, wants_colour
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:

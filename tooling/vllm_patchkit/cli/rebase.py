@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import print_document
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.fork.outcome import PatchReport
-    from vllm_patchkit.fork.plan import StyleRequest
-    from vllm_patchkit.fork.rebase import Rebased
-    from vllm_patchkit.fork.survey import Survey
+    from vllm_patchkit.fork.rebase.outcome import PatchReport
+    from vllm_patchkit.fork.rebase.progress import StyleRequest
+    from vllm_patchkit.fork.rebase.rebase import Rebased
+    from vllm_patchkit.fork.rebase.survey import Survey
 
 COLOURS = {"clean": "green", "moved": "green", "upstream": "cyan", "conflict": "red"}
 SHOWN_LINES = 12
@@ -65,7 +65,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Start, resume, give up, or only try."""
-    from vllm_patchkit.fork.rebase import abort_rebase, continue_rebase
+    from vllm_patchkit.fork.rebase.rebase import abort_rebase, continue_rebase
 
     folder = _find_folder(args.stack)
     if args.abort:
@@ -81,7 +81,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _find_folder(name: str | None) -> Path:
-    from vllm_patchkit.fork.worktree import find_session_around
+    from vllm_patchkit.fork.store.worktree import find_session_around
     from vllm_patchkit.stack.read import find_stack
 
     session = find_session_around(Path.cwd()) if name is None else None
@@ -89,7 +89,7 @@ def _find_folder(name: str | None) -> Path:
 
 
 def _style(args: argparse.Namespace) -> StyleRequest | None:
-    from vllm_patchkit.fork.plan import StyleRequest
+    from vllm_patchkit.fork.rebase.progress import StyleRequest
 
     if args.normalise or args.formatter or args.style_config:
         return StyleRequest(command=args.formatter, config=args.style_config)
@@ -98,7 +98,7 @@ def _style(args: argparse.Namespace) -> StyleRequest | None:
 
 def _start(args: argparse.Namespace, folder: Path, console: Console) -> int:
     from vllm_patchkit.fork.base import parse_base
-    from vllm_patchkit.fork.rebase import start_rebase
+    from vllm_patchkit.fork.rebase.rebase import start_rebase
     from vllm_patchkit.stack.read import read_stack
 
     if len(args.onto) > 1:
@@ -113,7 +113,7 @@ def _start(args: argparse.Namespace, folder: Path, console: Console) -> int:
 
 def _survey(args: argparse.Namespace, folder: Path, console: Console) -> int:
     from vllm_patchkit.fork.base import parse_base
-    from vllm_patchkit.fork.survey import survey_rebase
+    from vllm_patchkit.fork.rebase.survey import survey_rebase
     from vllm_patchkit.stack.read import read_stack
 
     distribution = read_stack(folder).base.distribution

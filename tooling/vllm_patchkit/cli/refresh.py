@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import print_document
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.fork.publish import Published
@@ -35,7 +35,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Refresh from the work tree, or from the patches themselves."""
     from vllm_patchkit.fork.edit import refresh_folder, refresh_session
-    from vllm_patchkit.fork.worktree import find_session, find_session_around
+    from vllm_patchkit.fork.store.worktree import find_session, find_session_around
     from vllm_patchkit.stack.read import find_stack
 
     session = find_session_around(Path.cwd()) if args.stack is None else None

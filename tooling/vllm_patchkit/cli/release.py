@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 EXAMPLE = """\
 example:
@@ -33,9 +33,9 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Build, collect, and print the folder."""
     import tempfile
 
-    from vllm_patchkit import __version__
     from vllm_patchkit.release.build import build_toolkit
     from vllm_patchkit.release.make import make_release
+    from vllm_patchkit.version import __version__
 
     changelog = (args.project / "CHANGELOG.md").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as scratch:

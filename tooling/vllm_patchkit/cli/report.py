@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.fork.outcome import PatchReport
+    from vllm_patchkit.fork.rebase.outcome import PatchReport
     from vllm_patchkit.report.model import Report
 
 
@@ -38,7 +38,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Gather, format, and write."""
-    from vllm_patchkit.files import replace_file
+    from vllm_patchkit.host.files import replace_file
 
     report = gather(args.stack, target=args.target, rebase=args.rebase)
     if args.markdown:
@@ -75,7 +75,7 @@ def gather(stack: str | None, *, target: str | None = None, rebase: Path | None 
 
 
 def _verify(target: str, folder: Path) -> tuple[str, ...]:
-    from vllm_patchkit.operations import verify
+    from vllm_patchkit.operations.targets import verify
 
     result = verify(target, stack=folder)
     owner = result.target
@@ -85,7 +85,7 @@ def _verify(target: str, folder: Path) -> tuple[str, ...]:
 
 
 def _read_rebases(path: Path) -> dict[str, list[PatchReport]]:
-    from vllm_patchkit.fork.outcome import PatchReport
+    from vllm_patchkit.fork.rebase.outcome import PatchReport
 
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.errors import UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.smoke import Subject
@@ -135,7 +135,11 @@ def _digests(stack: str | None) -> dict[str, str]:
 
 
 def _find_subject(args: argparse.Namespace, options: object, console: Console) -> Subject:
-    from vllm_patchkit.smoke.subject import find_environment, make_image_subject, make_wheel_subject
+    from vllm_patchkit.launch.subject import (
+        find_environment,
+        make_image_subject,
+        make_wheel_subject,
+    )
 
     given = [word for word in (args.wheel, args.python, args.image) if word]
     if len(given) != 1:
@@ -152,7 +156,7 @@ def _find_subject(args: argparse.Namespace, options: object, console: Console) -
     if args.wheel.suffix != ".whl":
         # An environment's folder or interpreter, given where a wheel goes.
         return find_environment(args.wheel)
-    from vllm_patchkit.smoke.environment import make_environment
+    from vllm_patchkit.launch.wheel_environment import make_environment
 
     python = make_environment(args.wheel, args.interpreter, args.requirements, console)
     return make_wheel_subject(args.wheel, python)

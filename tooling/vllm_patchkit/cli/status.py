@@ -16,7 +16,7 @@ from vllm_patchkit.cli.options import (
     print_surroundings,
 )
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 EXAMPLE = """\
 example:
@@ -34,7 +34,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Look and render."""
-    from vllm_patchkit.operations import status
+    from vllm_patchkit.operations.targets import status
 
     answer = status(args.target, python=args.python, stack=args.stack)
     if args.json:

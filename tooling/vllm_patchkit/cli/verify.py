@@ -18,7 +18,7 @@ from vllm_patchkit.cli.options import (
     print_surroundings,
 )
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 EXAMPLE = """\
 example:
@@ -38,7 +38,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Verify and render."""
-    from vllm_patchkit.operations import verify
+    from vllm_patchkit.operations.targets import verify
 
     answer = verify(args.target, python=args.python, stack=args.stack)
     if args.json:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 EXAMPLE = """\
 example:

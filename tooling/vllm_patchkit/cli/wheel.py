@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import add_stack_option, print_json
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.wheel.check import CheckReport

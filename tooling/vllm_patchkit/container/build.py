@@ -15,7 +15,7 @@ from vllm_patchkit.container.engine import Engine, ImageError, engine_errors, re
 from vllm_patchkit.container.plan import DOCKERFILE, ImagePlan
 from vllm_patchkit.container.seal import OWN_LAYERS, format_archive, format_config, image_id
 from vllm_patchkit.container.wheelhouse import serve_wheelhouse
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
 
 STEP = re.compile(r"Step (\d+)/(\d+) : (.*)", re.DOTALL)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")

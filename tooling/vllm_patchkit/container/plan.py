@@ -10,8 +10,8 @@ from pathlib import Path
 from vllm_patchkit.container.context import ContextFile
 from vllm_patchkit.container.wheelfacts import WheelFacts
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError
-from vllm_patchkit.files import file_sha256
-from vllm_patchkit.process import run
+from vllm_patchkit.host.files import file_sha256
+from vllm_patchkit.host.process import run
 
 DEFAULT_BASE = "python:3.12-slim-bookworm"
 DEFAULT_EPOCH = 1759276800

@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from vllm_patchkit.errors import UsageError, WheelError
-from vllm_patchkit.files import file_sha256
+from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.stack.applied import APPLIED, parse_applied
 
 CPU_LABEL = "cpu"

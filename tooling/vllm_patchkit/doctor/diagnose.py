@@ -19,7 +19,7 @@ from vllm_patchkit.doctor.packages import (
     named,
 )
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError
-from vllm_patchkit.process import run
+from vllm_patchkit.host.process import run
 
 PROBE_TIMEOUT_S = 120.0
 CONFIG_KEYS = ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size",

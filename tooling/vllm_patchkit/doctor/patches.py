@@ -22,7 +22,7 @@ def check_patches(stack: str, python: Path) -> list[Finding]:
     A pristine or fully patched vLLM has nothing wrong. Where no vLLM is found, the rules about
     what is installed say so.
     """
-    from vllm_patchkit.operations import verify
+    from vllm_patchkit.operations.targets import verify
 
     try:
         found = verify(python=str(python), stack=stack)

@@ -16,13 +16,13 @@ from pathlib import Path, PurePosixPath
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from vllm_patchkit.cache import cache_dir
 from vllm_patchkit.diff.paths import path_fault
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError, WheelError
-from vllm_patchkit.fork.git import Person, Repository
-from vllm_patchkit.fork.store import Change, File, import_commits
-from vllm_patchkit.process import run
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.fork.store.git import Person, Repository
+from vllm_patchkit.fork.store.repository import Change, File, import_commits
+from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.host.process import run
+from vllm_patchkit.host.terminal import Console
 
 COMPILED = (".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".cubin", ".fatbin", ".pyc")
 MAX_FILE_BYTES = 16 << 20
@@ -166,7 +166,7 @@ def fetch_wheel(spec: BaseSpec, console: Console) -> Path:
 
     :raises HostError: pip finds no wheel, or cannot reach the registry.
     """
-    from vllm_patchkit.wheel.inputs import fetch_input, read_inputs
+    from vllm_patchkit.wheel.pins import fetch_input, read_inputs
 
     name = f"{spec.distribution}-{spec.version}"
     if name in read_inputs():

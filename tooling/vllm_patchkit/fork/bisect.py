@@ -11,11 +11,11 @@ from pathlib import Path
 
 from vllm_patchkit.errors import PatchkitError, UsageError
 from vllm_patchkit.fork.edit import load_stack
-from vllm_patchkit.fork.git import Repository, open_repository
-from vllm_patchkit.fork.store import open_store
-from vllm_patchkit.fork.worktree import Session, create_work_tree
-from vllm_patchkit.process import Completed, capture
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.fork.store.git import Repository, open_repository
+from vllm_patchkit.fork.store.repository import open_store
+from vllm_patchkit.fork.store.worktree import Session, create_work_tree
+from vllm_patchkit.host.process import Completed, capture
+from vllm_patchkit.host.terminal import Console
 
 SKIP = 125
 LAST_STATUS = 127

@@ -10,13 +10,13 @@ from vllm_patchkit.digest import blob_id
 from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.fork.base import COMPILED, MAX_FILE_BYTES
 from vllm_patchkit.fork.edit import OpenStack, append_patch, load_stack
-from vllm_patchkit.fork.git import Entry, Person, Repository, git_environment
-from vllm_patchkit.fork.merge import list_conflicts, merge_patch
 from vllm_patchkit.fork.publish import Published
-from vllm_patchkit.fork.store import Change, File, import_commits, open_store
-from vllm_patchkit.fork.worktree import require_no_session
-from vllm_patchkit.process import capture
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.fork.rebase.merge import list_conflicts, merge_patch
+from vllm_patchkit.fork.store.git import Entry, Person, Repository, git_environment
+from vllm_patchkit.fork.store.repository import Change, File, import_commits, open_store
+from vllm_patchkit.fork.store.worktree import require_no_session
+from vllm_patchkit.host.process import capture
+from vllm_patchkit.host.terminal import Console
 
 SKIPPED_FOLDERS = {"__pycache__", ".git", ".vllm-patchkit"}
 

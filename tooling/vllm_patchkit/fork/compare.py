@@ -8,12 +8,12 @@ from pathlib import Path
 from vllm_patchkit.errors import CommandFailed, UsageError
 from vllm_patchkit.fork.edit import load_stack
 from vllm_patchkit.fork.folder import read_folder, replace_folder
-from vllm_patchkit.fork.git import Repository, git_environment
-from vllm_patchkit.fork.history import previous_state
-from vllm_patchkit.fork.store import open_store
-from vllm_patchkit.process import run
+from vllm_patchkit.fork.store.git import Repository, git_environment
+from vllm_patchkit.fork.store.history import previous_state
+from vllm_patchkit.fork.store.repository import open_store
+from vllm_patchkit.host.process import run
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.model import Stack
-from vllm_patchkit.terminal import Console
 
 
 def net_diff(folder: Path, console: Console, *words: str, patch: str | None = None) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vllm_patchkit.fork.edit import OpenStack
-from vllm_patchkit.fork.git import Repository
-from vllm_patchkit.fork.merge import NOBODY, merge_patch
+from vllm_patchkit.fork.rebase.merge import NOBODY, merge_patch
+from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.stack.model import Patch
 
 

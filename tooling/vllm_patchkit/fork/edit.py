@@ -9,8 +9,6 @@ from pathlib import Path
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.fork.base import BaseSpec, BaseTree, load_base
 from vllm_patchkit.fork.folder import read_folder, replace_folder
-from vllm_patchkit.fork.git import Repository, open_repository
-from vllm_patchkit.fork.history import Operation, forget_last, list_operations, previous_state
 from vllm_patchkit.fork.publish import (
     Published,
     base_reader,
@@ -20,8 +18,10 @@ from vllm_patchkit.fork.publish import (
     require_stack_folder,
 )
 from vllm_patchkit.fork.series import Series, commit_patches, export_patches
-from vllm_patchkit.fork.store import open_store
-from vllm_patchkit.fork.worktree import (
+from vllm_patchkit.fork.store.git import Repository, open_repository
+from vllm_patchkit.fork.store.history import Operation, forget_last, list_operations, previous_state
+from vllm_patchkit.fork.store.repository import open_store
+from vllm_patchkit.fork.store.worktree import (
     BASE_REF,
     START_REF,
     Session,
@@ -32,11 +32,11 @@ from vllm_patchkit.fork.worktree import (
     require_no_session,
     require_settled,
 )
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.folder import METADATA
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Base, Stack
 from vllm_patchkit.stack.read import read_stack
-from vllm_patchkit.terminal import Console
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

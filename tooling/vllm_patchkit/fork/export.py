@@ -10,13 +10,13 @@ from vllm_patchkit.errors import CommandFailed, StackError, UsageError
 from vllm_patchkit.fork.base import BaseTree, load_base, parse_base
 from vllm_patchkit.fork.compare import find_patch
 from vllm_patchkit.fork.edit import OpenStack, load_stack
-from vllm_patchkit.fork.git import Repository, git_environment
-from vllm_patchkit.fork.merge import list_conflicts, merge_patch
+from vllm_patchkit.fork.rebase.merge import list_conflicts, merge_patch
 from vllm_patchkit.fork.series import author_of, commit_message, export_patches
-from vllm_patchkit.fork.store import open_store
-from vllm_patchkit.process import run
+from vllm_patchkit.fork.store.git import Repository, git_environment
+from vllm_patchkit.fork.store.repository import open_store
+from vllm_patchkit.host.process import run
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.model import Stack
-from vllm_patchkit.terminal import Console
 
 # DEP-3 fields say what a patch is to the fork that carries it; upstream wants none of them.
 FORK_TRAILERS = re.compile(

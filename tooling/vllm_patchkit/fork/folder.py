@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vllm_patchkit.errors import HostError, StackError
-from vllm_patchkit.files import sync_folder
+from vllm_patchkit.host.files import sync_folder
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2

@@ -10,8 +10,8 @@ from pathlib import Path
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.fork.base import BaseTree
 from vllm_patchkit.fork.folder import edit_metadata, read_folder, replace_folder
-from vllm_patchkit.fork.git import Repository
-from vllm_patchkit.fork.history import record_operation
+from vllm_patchkit.fork.store.git import Repository
+from vllm_patchkit.fork.store.history import record_operation
 from vllm_patchkit.stack.apply import step_patches
 from vllm_patchkit.stack.effect_rules import compile_fault
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack

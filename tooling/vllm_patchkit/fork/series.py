@@ -11,8 +11,8 @@ from pathlib import Path
 from vllm_patchkit.diff.apply import apply_diff
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.errors import HunkMismatch, StackError
-from vllm_patchkit.fork.git import Entry, Person, Repository, parse_mail_date
-from vllm_patchkit.fork.store import Change, File, import_commits
+from vllm_patchkit.fork.store.git import Entry, Person, Repository, parse_mail_date
+from vllm_patchkit.fork.store.repository import Change, File, import_commits
 from vllm_patchkit.stack.message import split_headers
 from vllm_patchkit.stack.model import Message, Patch
 

@@ -17,12 +17,7 @@ from vllm_patchkit.pipeline.tasks import (
     require_room,
     size_arguments,
 )
-from vllm_patchkit.worker.sequence import (
-    Codes,
-    ImageSegment,
-    MultimodalSequence,
-    parse_segments,
-)
+from vllm_patchkit.worker.sequence import Codes, ImageSegment, MultimodalSequence, parse_segments
 from vllm_patchkit.worker.vision import Vision, VisionError, load_vision
 from vllm_patchkit.worker.vocabulary import image_text
 

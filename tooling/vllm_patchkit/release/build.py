@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from vllm_patchkit.errors import UsageError
-from vllm_patchkit.process import run
+from vllm_patchkit.host.process import run
 
 TIMEOUT_S = 600.0
 # 2020-02-02, hatchling's own default: a date that zip can hold and that no clock decides.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import UsageError
-from vllm_patchkit.files import file_sha256
+from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.release.checksums import format_checksums
 from vllm_patchkit.release.notes import release_notes
 from vllm_patchkit.release.signing import sign as sign_files

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vllm_patchkit.errors import HostError
-from vllm_patchkit.process import run
+from vllm_patchkit.host.process import run
 
 BUNDLE_SUFFIX = ".sigstore.json"
 TIMEOUT_S = 300.0

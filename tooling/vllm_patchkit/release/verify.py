@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vllm_patchkit.archive.flaws import require_no_flaws
+from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import CommandFailed, HostError, PatchkitError, UsageError, WheelError
-from vllm_patchkit.files import file_sha256
+from vllm_patchkit.host.files import file_sha256
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.release.checksums import parse_checksums
 from vllm_patchkit.release.make import CHECKSUMS, NOTES, statements
 from vllm_patchkit.release.signing import BUNDLE_SUFFIX, bundle_of, verify_signature
-from vllm_patchkit.terminal import Console
-from vllm_patchkit.wheel.archive import Archive
-from vllm_patchkit.wheel.flaws import require_no_flaws
 from vllm_patchkit.wheel.integrity import require_sound
 from vllm_patchkit.wheel.metadata import WheelName
 from vllm_patchkit.wheel.record import check_rows, parse_record

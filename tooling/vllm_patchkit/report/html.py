@@ -99,7 +99,7 @@ def _rebases(report: Report) -> Iterator[str]:
 
 
 def _rebase_cell(outcome: object) -> str:
-    from vllm_patchkit.fork.outcome import PatchReport
+    from vllm_patchkit.fork.rebase.outcome import PatchReport
 
     if not isinstance(outcome, PatchReport):
         return "<td></td>"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vllm_patchkit.fork.outcome import PatchReport
 from vllm_patchkit.fork.overlap import Overlap
+from vllm_patchkit.fork.rebase.outcome import PatchReport
 from vllm_patchkit.stack.model import Lock, Patch, Stack
 
 UPSTREAM_TRAILERS = ("Applied-Upstream", "Forwarded", "Bug", "Origin")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from vllm_patchkit.launch.session import listen
+from vllm_patchkit.launch.subject import Event, Subject
 from vllm_patchkit.smoke.options import SmokeOptions
-from vllm_patchkit.smoke.report import Event, Report
-from vllm_patchkit.smoke.session import listen
-from vllm_patchkit.smoke.subject import Subject
+from vllm_patchkit.smoke.report import Report
 
 __all__ = ["Report", "SmokeOptions", "Subject", "run_smoke"]
 

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vllm_patchkit import __version__
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.files import replace_file
+from vllm_patchkit.host.files import replace_file
+from vllm_patchkit.launch.subject import Event
 from vllm_patchkit.smoke.options import SmokeOptions
+from vllm_patchkit.version import __version__
 
 FORMAT = 1
-Event = dict[str, Any]
 Json = dict[str, Any]
 
 

@@ -6,8 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.smoke.report import Event, Report
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.launch.subject import Event
+from vllm_patchkit.smoke.report import Report
 
 if TYPE_CHECKING:
     from rich.status import Status

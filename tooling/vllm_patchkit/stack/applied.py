@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_patchkit import __version__
 from vllm_patchkit.diff.paths import require_plain
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
 from vllm_patchkit.stack.lock import format_lock, stack_digest, version_label
 from vllm_patchkit.stack.model import Lock, LockedFile, Patch, Stack
+from vllm_patchkit.version import __version__
 
 FORMAT = 1
 APPLIED = "applied.json"

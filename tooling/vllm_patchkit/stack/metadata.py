@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.model import Base, Patch, Probe, Stack
-from vllm_patchkit.toml import parse_toml
+from vllm_patchkit.stack.toml import parse_toml
 
 FORMAT = 1
 NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")

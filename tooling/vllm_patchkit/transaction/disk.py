@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vllm_patchkit.files import sync_folder
+from vllm_patchkit.host.files import sync_folder
 
 Fault = Callable[[str, Path], None]
 

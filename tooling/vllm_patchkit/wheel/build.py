@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vllm_patchkit.terminal import Console
+from vllm_patchkit.archive.writer import Sink, ZipWriter
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel.ingredients import find_ingredients, make_order, open_recipe
 from vllm_patchkit.wheel.members import MadeMember, WheelPlan
 from vllm_patchkit.wheel.output import new_file
 from vllm_patchkit.wheel.plan import plan_wheel
 from vllm_patchkit.wheel.recipe import Recipe
 from vllm_patchkit.wheel.source import HashedSource
-from vllm_patchkit.wheel.write import Sink, ZipWriter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vllm_patchkit.archive.flaws import Flaw, FlawKind, require_no_flaws
+from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import WheelError
-from vllm_patchkit.target.metadata import normalize_name
-from vllm_patchkit.wheel.archive import Archive
-from vllm_patchkit.wheel.flaws import Flaw, FlawKind, require_no_flaws
+from vllm_patchkit.targets.metadata import normalize_name
 from vllm_patchkit.wheel.metadata import WheelName, find_header, header
 from vllm_patchkit.wheel.record import SIGNATURES, RecordRow, check_rows, parse_record
 

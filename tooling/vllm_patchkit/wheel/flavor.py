@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from vllm_patchkit.errors import UsageError
-from vllm_patchkit.wheel.inputs import read_tables
+from vllm_patchkit.wheel.pins import read_tables
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

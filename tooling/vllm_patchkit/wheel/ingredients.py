@@ -7,15 +7,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import WheelError
+from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.folder import StackFiles, make_stack
 from vllm_patchkit.stack.model import Lock, Stack
 from vllm_patchkit.stack.read import read_files, read_lock
-from vllm_patchkit.terminal import Console
-from vllm_patchkit.wheel.archive import Archive
 from vllm_patchkit.wheel.contents import read_contents, require_distribution
 from vllm_patchkit.wheel.flavor import Flavor, find_flavor
-from vllm_patchkit.wheel.inputs import (
+from vllm_patchkit.wheel.integrity import require_sound
+from vllm_patchkit.wheel.material import Material, Role
+from vllm_patchkit.wheel.pins import (
     WheelInput,
     fetch_input,
     find_base,
@@ -23,8 +25,6 @@ from vllm_patchkit.wheel.inputs import (
     hash_file,
     read_inputs,
 )
-from vllm_patchkit.wheel.integrity import require_sound
-from vllm_patchkit.wheel.material import Material, Role
 from vllm_patchkit.wheel.recipe import Part, Recipe
 
 

@@ -10,12 +10,12 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from vllm_patchkit.terminal import Console, Progress
-from vllm_patchkit.wheel.archive import Archive
-from vllm_patchkit.wheel.entries import Member
-from vllm_patchkit.wheel.flaws import Flaw, FlawKind, require_no_flaws
+from vllm_patchkit.archive.entries import Member
+from vllm_patchkit.archive.flaws import Flaw, FlawKind, require_no_flaws
+from vllm_patchkit.archive.reader import Archive
+from vllm_patchkit.archive.zipformat import STORED
+from vllm_patchkit.host.terminal import Console, Progress
 from vllm_patchkit.wheel.record import RecordRow, record_hash
-from vllm_patchkit.wheel.zipformat import STORED
 
 BLOCK_BYTES = 1 << 20
 

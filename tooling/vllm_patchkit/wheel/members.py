@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vllm_patchkit.wheel.entries import Member
+from vllm_patchkit.archive.entries import Member
+from vllm_patchkit.archive.writer import member_overhead
+from vllm_patchkit.archive.zipformat import END_RECORD
 from vllm_patchkit.wheel.material import Role
 from vllm_patchkit.wheel.metadata import WheelName
 from vllm_patchkit.wheel.record import RecordRow
-from vllm_patchkit.wheel.write import member_overhead
-from vllm_patchkit.wheel.zipformat import END_RECORD
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

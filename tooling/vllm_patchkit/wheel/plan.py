@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from vllm_patchkit.archive.entries import Member
+from vllm_patchkit.archive.flaws import require_no_flaws
+from vllm_patchkit.archive.names import check_name, check_together
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError, WheelError
 from vllm_patchkit.stack.apply import Contents, apply_patches
 from vllm_patchkit.stack.lock import stack_digest, version_label
 from vllm_patchkit.wheel.distinfo import carried_info, made_info, provenance_member
-from vllm_patchkit.wheel.entries import Member
-from vllm_patchkit.wheel.flaws import require_no_flaws
 from vllm_patchkit.wheel.members import MadeMember, PlannedMember, RawMember, WheelPlan
 from vllm_patchkit.wheel.metadata import WheelName, local_version
-from vllm_patchkit.wheel.names import check_name, check_together
 from vllm_patchkit.wheel.recipe import Part, Recipe
 from vllm_patchkit.wheel.record import format_record
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from vllm_patchkit.wheel.flaws import Flaw, FlawKind
+from vllm_patchkit.archive.flaws import Flaw, FlawKind
 
 # 32 bytes in URL-safe base64 without padding, as the specification asks.
 SHA256_HASH = re.compile(r"sha256=[A-Za-z0-9_-]{43}")

@@ -11,8 +11,8 @@ import json
 import uuid
 from collections.abc import Iterable
 
-from vllm_patchkit import __version__
 from vllm_patchkit.stack.model import Patch, Stack
+from vllm_patchkit.version import __version__
 from vllm_patchkit.wheel.material import Material, package_url
 
 SPEC_VERSION = "1.6"

@@ -6,10 +6,10 @@ import hashlib
 from queue import SimpleQueue
 from threading import Thread
 
+from vllm_patchkit.archive.reader import Archive
+from vllm_patchkit.archive.writer import Sink
 from vllm_patchkit.errors import WheelError
-from vllm_patchkit.terminal import Progress
-from vllm_patchkit.wheel.archive import Archive
-from vllm_patchkit.wheel.write import Sink
+from vllm_patchkit.host.terminal import Progress
 
 BLOCK_BYTES = 1 << 20
 BLOCKS = 16

@@ -25,14 +25,7 @@ from .machine import check_machine, describe_versions
 from .profile import profile_steps
 from .shapes import Shape, full_shape, small_shape
 from .vocabulary import Vocabulary
-from .workload import (
-    Measured,
-    Request,
-    Run,
-    guided_requests,
-    measure,
-    plain_requests,
-)
+from .workload import Measured, Request, Run, guided_requests, measure, plain_requests
 
 if TYPE_CHECKING:
     from vllm import LLM

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import events
 from .cases import QUESTION, Case, begun_image
-from .engine import (
-    engine_arguments,
-    is_exact,
-    one_candidate_params,
-    prompt_of,
-    sampling_params,
-)
+from .engine import engine_arguments, is_exact, one_candidate_params, prompt_of, sampling_params
 from .job import Job
 from .judge import report
 from .prepare import read_cases, read_vocabulary

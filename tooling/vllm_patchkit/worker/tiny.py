@@ -12,13 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .vocabulary import (
-    SPECIAL_TEXTS,
-    Vocabulary,
-    byte_characters,
-    tiny_vocabulary,
-    visual_text,
-)
+from .vocabulary import SPECIAL_TEXTS, Vocabulary, byte_characters, tiny_vocabulary, visual_text
 
 if TYPE_CHECKING:
     import torch

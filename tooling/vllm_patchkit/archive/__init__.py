@@ -1,0 +1,1 @@
+"""Zip archives, member by member: the only reader and writer of them."""

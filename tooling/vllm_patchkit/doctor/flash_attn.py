@@ -1,0 +1,172 @@
+"""Which prebuilt flash-attn 2.8.3 fits an environment, and whether the installed one does.
+
+The project publishes one wheel for each Python, torch minor release, CUDA major release and C++
+ABI, and only the file name tells them apart: the version inside is the same. A wrong one installs
+without a word and fails when it is imported. Nothing here imports torch or flash-attn.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from vllm_patchkit.doctor.elf import read_library
+from vllm_patchkit.errors import TargetError, UsageError
+
+VERSION = "2.8.3"
+PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+TORCHES = ("2.4", "2.5", "2.6", "2.7", "2.8")
+CUDA = "12"
+MACHINE = "x86_64"
+FILE = re.compile(
+    r"flash_attn-(?P<version>[^+-]+)\+cu(?P<cuda>\d+)torch(?P<torch>\d+\.\d+)"
+    r"cxx11abi(?P<abi>TRUE|FALSE)-cp(?P<python>\d+)-cp\d+-(?P<platform>\w+)\.whl"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """What decides which build fits.
+
+    :param python: minor release, such as ``3.12``.
+    :param torch: minor release, such as ``2.8``.
+    :param cuda: major release, such as ``12``.
+    :param cxx11_abi: whether torch was built with libstdc++'s C++11 ABI.
+    :param machine: as ``uname -m`` says, on Linux.
+    """
+
+    python: str
+    torch: str
+    cuda: str
+    cxx11_abi: bool
+    machine: str = MACHINE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One property of the installed flash-attn: what fits, what was found, and whether it does.
+
+    ``fits`` is None where the installation does not tell.
+    """
+
+    subject: str
+    expected: str
+    found: str
+    fits: bool | None
+
+
+def release_file(environment: Environment) -> str:
+    """Return the name of the one release file that fits.
+
+    :raises UsageError: no such file was published; says which value rules it out.
+    """
+    limits = (
+        ("Python", environment.python, PYTHONS),
+        ("torch", environment.torch, TORCHES),
+        ("CUDA", environment.cuda, (CUDA,)),
+        ("machine", environment.machine, (MACHINE,)),
+    )
+    for subject, value, published in limits:
+        if value not in published:
+            raise UsageError(
+                f"flash-attn {VERSION} was published for {subject} {', '.join(published)}; "
+                f"this is {value}",
+                hint="vLLM also runs without the package, on the flash-attn that it brings along",
+            )
+    if (environment.python, environment.torch) == ("3.13", "2.4"):
+        raise UsageError("flash-attn was not published for Python 3.13 with torch 2.4")
+    python = f"cp{environment.python.replace('.', '')}"
+    build = f"cu{environment.cuda}torch{environment.torch}cxx11abi"
+    abi = str(environment.cxx11_abi).upper()
+    return f"flash_attn-{VERSION}+{build}{abi}-{python}-{python}-linux_{environment.machine}.whl"
+
+
+def read_environment(folders: Sequence[Path]) -> Environment:
+    """Return what an environment is, from the files of its torch.
+
+    :param folders: its site-packages folders.
+    :raises TargetError: there is no torch, or it is a build without CUDA.
+    """
+    site = _site_of("torch", folders)
+    if site is None:
+        raise TargetError(
+            f"torch is not installed in {', '.join(map(str, folders))}",
+            hint="name the environment with --python, or give --torch, --cuda and --cxx11-abi",
+        )
+    source = (site / "torch" / "version.py").read_text(encoding="utf-8")
+    version = re.search(r"__version__ = '(\d+\.\d+)", source)
+    cuda = re.search(r"^cuda.*= '(\d+)\.", source, re.MULTILINE)
+    if version is None or cuda is None:
+        raise TargetError(
+            f"{site / 'torch'} is a torch without CUDA", hint="flash-attn needs torch with CUDA"
+        )
+    python = re.search(r"python(3\.\d+)$", site.parent.name)
+    return Environment(
+        python=python[1] if python else ".".join(platform.python_version_tuple()[:2]),
+        torch=version[1],
+        cuda=cuda[1],
+        cxx11_abi=read_library(site / "torch" / "lib" / "libc10.so").cxx11_abi is not False,
+        machine=platform.machine(),
+    )
+
+
+def check_installed(folders: Sequence[Path], environment: Environment) -> list[Finding]:
+    """Return a finding for each property of the installed flash-attn.
+
+    :raises TargetError: it is not installed.
+    """
+    site = _site_of("flash-attn", folders)
+    if site is None:
+        raise TargetError(
+            "flash-attn is not installed", hint=f"the file that fits: {release_file(environment)}"
+        )
+    distribution = next(iter(metadata.distributions(name="flash-attn", path=[str(site)])))
+    version = distribution.version.partition("+")[0]
+    findings = [_finding("version", VERSION, version)]
+    findings += _check_source(distribution, environment)
+    findings += _check_extension(site, environment)
+    return findings
+
+
+def _site_of(name: str, folders: Sequence[Path]) -> Path | None:
+    for folder in folders:
+        if any(metadata.distributions(name=name, path=[str(folder)])):
+            return folder
+    return None
+
+
+def _finding(subject: str, expected: str, found: str | None) -> Finding:
+    if found is None:
+        return Finding(subject=subject, expected=expected, found="not recorded", fits=None)
+    return Finding(subject=subject, expected=expected, found=found, fits=found == expected)
+
+
+def _check_source(distribution: metadata.Distribution, environment: Environment) -> list[Finding]:
+    """Compare the file name that the installer recorded (``direct_url.json``, PEP 610)."""
+    recorded = distribution.read_text("direct_url.json")
+    address = json.loads(recorded)["url"] if recorded else ""
+    name = FILE.fullmatch(unquote(urlsplit(address).path).rpartition("/")[2])
+    return [_finding("torch it was built for", environment.torch, name["torch"] if name else None)]
+
+
+def _check_extension(site: Path, environment: Environment) -> list[Finding]:
+    """Compare what the compiled extension says: its Python, its CUDA runtime, its C++ ABI."""
+    extensions = sorted(site.glob("flash_attn_2_cuda*.so"))
+    if not extensions:
+        return [_finding("extension", "flash_attn_2_cuda*.so", "none")]
+    library = read_library(extensions[0])
+    python = re.search(r"\.cpython-3(\d+)-", extensions[0].name)
+    runtime = [re.match(r"libcudart\.so\.(\d+)", name) for name in library.needed]
+    cuda = next((match[1] for match in runtime if match), None)
+    abi = library.cxx11_abi
+    return [
+        _finding("Python", environment.python, f"3.{python[1]}" if python else None),
+        _finding("CUDA", environment.cuda, cuda),
+        _finding("C++11 ABI", str(environment.cxx11_abi), None if abi is None else str(abi)),
+    ]

@@ -1,0 +1,90 @@
+"""Founding a stack: its first patches, its stack.toml, its lock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from vllm_patchkit.errors import UsageError
+from vllm_patchkit.fork.base import BaseTree
+from vllm_patchkit.fork.folder import read_folder
+from vllm_patchkit.fork.intake.importer import SUBSYSTEM
+from vllm_patchkit.fork.publish import (
+    Published,
+    base_reader,
+    compile_faults,
+    compose_stack,
+    publish,
+)
+from vllm_patchkit.fork.series import export_patches
+from vllm_patchkit.fork.store.git import Repository
+from vllm_patchkit.fork.store.repository import Change, File, import_commits
+from vllm_patchkit.stack.folder import METADATA
+
+
+def squash(patches: Sequence[Change], subject: str, sources: Sequence[str]) -> list[Change]:
+    """Return the changes as one, by the first one's author."""
+    files: dict[str, File | None] = {}
+    for patch in patches:
+        files |= patch.files
+    head, _, trailers = patches[0].message.rstrip("\n").rpartition("\n\n")
+    assert head
+    body = "Imported from:\n" + "\n".join(f"- {source}" for source in sources)
+    message = f"{subject}\n\n{body}\n\n{trailers}\n"
+    return [Change(author=patches[0].author, message=message, files=files)]
+
+
+def write_stack(
+    store: Repository,
+    folder: Path,
+    base: BaseTree,
+    changes: Sequence[Change],
+    *,
+    label: str | None,
+    summary: str | None,
+    force: bool,
+) -> Published:
+    """Commit the changes, export them as a stack into ``folder``, and lock it.
+
+    :raises UsageError: the folder exists and not ``force``.
+    """
+    old = read_folder(folder)
+    if old and not force:
+        raise UsageError(
+            f"{folder} exists already", hint="choose another --name, or replace it with --force"
+        )
+    commits = import_commits(store, base.commit, changes)
+    patches = export_patches(store, base.commit, commits[-1])
+    metadata = format_metadata(
+        name=folder.name,
+        label=label or re.sub(r"[^a-z0-9]+", ".", folder.name.lower()).strip("."),
+        summary=summary or f"Imported on {base.spec}",
+        base=base,
+    )
+    read = base_reader(store, base)
+    files, stack = compose_stack(folder, {METADATA: metadata}, patches, base, read)
+    faults = compile_faults(stack, read, skip=frozenset())
+    return publish(store, folder, files, title=f"import {len(changes)} patches", faults=faults)
+
+
+def format_metadata(*, name: str, label: str, summary: str, base: BaseTree) -> bytes:
+    """Return the ``stack.toml`` of a new stack."""
+    quoted = summary.replace("\\", "\\\\").replace('"', '\\"')
+    lines = [
+        "format = 1",
+        "",
+        "[stack]",
+        f'name = "{name}"',
+        f'label = "{label}"',
+        "version = 1",
+        f'summary = "{quoted}"',
+        'license = "Apache-2.0"',
+        f'subsystems = ["{SUBSYSTEM}"]',
+        "",
+        "[base]",
+        f'distribution = "{base.spec.distribution}"',
+        f'version = "{base.spec.version}"',
+        f'root = "{base.root}"',
+    ]
+    return ("\n".join(lines) + "\n").encode("utf-8")

@@ -1,0 +1,1 @@
+"""Carrying a stack to another release."""

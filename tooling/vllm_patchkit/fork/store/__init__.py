@@ -1,0 +1,1 @@
+"""The private git repository that stacks are kept in as commits."""

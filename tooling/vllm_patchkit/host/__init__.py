@@ -1,0 +1,1 @@
+"""The machine: files, processes, the cache and the terminal."""

@@ -1,0 +1,1 @@
+"""Changing a folder in place: apply and revert as one transaction each."""

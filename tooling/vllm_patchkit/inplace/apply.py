@@ -1,0 +1,150 @@
+"""Applying a stack to a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from vllm_patchkit.errors import TargetError
+from vllm_patchkit.inplace.changes import Changes, describe_changes, kept_files, pair
+from vllm_patchkit.stack.locked import Source, base_contents, patched_contents
+from vllm_patchkit.targets.answers import ChangeReport, TargetInfo
+from vllm_patchkit.targets.explain import require_start
+from vllm_patchkit.targets.inspect import (
+    Inspection,
+    find_interruption,
+    find_orphans,
+    inspect_target,
+    read_applied,
+)
+from vllm_patchkit.targets.tree import TREE_STATE, Folder
+from vllm_patchkit.transaction import journal
+from vllm_patchkit.transaction.commit import commit, make_plan
+from vllm_patchkit.transaction.disk import Disk
+from vllm_patchkit.transaction.journal import Operation
+from vllm_patchkit.transaction.lock import hold
+from vllm_patchkit.transaction.originals import RECORD_BEFORE
+from vllm_patchkit.transaction.record import update_record
+from vllm_patchkit.transaction.recover import recover
+
+
+def apply_to_folder(
+    target: Folder, source: Source, count: int, *, dry_run: bool, disk: Disk
+) -> ChangeReport:
+    """Bring a folder to the first ``count`` patches of a stack, as one transaction.
+
+    :raises TargetError: it is not in a state that the stack was cut from, or has more patches.
+    """
+    with changing(target, "apply", dry_run=dry_run, disk=disk) as recovered:
+        inspection = inspect_target(target, source.lock)
+        start = require_start(target, source, inspection.report, count)
+        changes = {} if start == count else _plan(target, source, inspection, start, count)
+        if changes and not dry_run:
+            commit_changes(
+                target, changes, "apply", source.stack.name, f"apply {source.label}", disk
+            )
+    return ChangeReport(
+        operation="apply",
+        target=TargetInfo.from_target(target),
+        stack=source.stack.name,
+        label=source.label,
+        before=start,
+        after=count,
+        total=len(source.stack.patches),
+        done=bool(changes) and not dry_run,
+        dry_run=dry_run,
+        changes=describe_changes(changes),
+        recovered=recovered,
+        notes=_notes(target, inspection, start),
+    )
+
+
+@contextmanager
+def changing(
+    target: Folder, operation: Operation, *, dry_run: bool, disk: Disk
+) -> Iterator[str | None]:
+    """Hold the target and finish what was interrupted; give what was done about it.
+
+    A dry run looks only: it neither locks nor recovers, and refuses what needs recovery.
+    """
+    if dry_run:
+        if (found := find_interruption(target)) is not None:
+            raise TargetError(
+                f"{found.title} did not end in {target.location}",
+                hint="without --dry-run it is finished first",
+            )
+        yield None
+        return
+    with hold(target.root):
+        found_journal = journal.read_journal(target.root / target.state)
+        if found_journal is None:
+            # Dying between two mkdirs leaves no more than this.
+            disk.remove_folder(target.root / target.state)
+            yield None
+            return
+        yield recover(target.root, target.state, found_journal, operation, disk)
+
+
+def commit_changes(
+    target: Folder, changes: Changes, operation: Operation, stack: str, title: str, disk: Disk
+) -> None:
+    """Write the changes as one transaction."""
+    plan = make_plan(target.root, changes, operation=operation, stack=stack, title=title)
+    contents = {path: after for path, (_, after) in changes.items()}
+    commit(target.root, target.state, plan, contents, disk)
+
+
+def _plan(
+    target: Folder, source: Source, inspection: Inspection, start: int, count: int
+) -> Changes:
+    """Return everything that an apply writes: sources, the applied record, RECORD."""
+    stack, lock = source.stack, source.lock
+    contents = patched_contents(stack, lock, target.read, start=start, stop=count)
+    touched = {file.path for patch in lock.patches[:count] for file in patch.files}
+    base = {path: target.read(path) for path in touched}
+    base.update(base_contents(stack, lock, target.read, count=start))
+    record = target.read(target.record) if target.record else None
+    kept = kept_files(
+        source.files,
+        stack,
+        lock,
+        count=count,
+        base=base,
+        record_before=_record_before(target, stack.name, record, start),
+    )
+    orphans = dict.fromkeys(find_orphans(target, lock, inspection))
+    changes = pair({**contents, **orphans}, target.read)
+    changes.update(_kept_changes(target, stack.name, kept))
+    if target.record is not None and record is not None:
+        after = {path: content for path, (_, content) in changes.items()}
+        changes[target.record] = (record, update_record(record, after))
+    return {path: change for path, change in changes.items() if change[0] != change[1]}
+
+
+def _record_before(target: Folder, stack: str, record: bytes | None, start: int) -> bytes | None:
+    """Return RECORD as it was at the base: now, or when the first patches were applied."""
+    if start == 0 or record is None:
+        return record
+    return target.read(f"{target.state}/{stack}/{RECORD_BEFORE}")
+
+
+def _kept_changes(target: Folder, stack: str, kept: Mapping[str, bytes]) -> Changes:
+    """Return the changes to the folder of applied records; what an older record left goes."""
+    folder = f"{target.state}/{stack}"
+    after: dict[str, bytes | None] = {f"{folder}/{name}": None for name in target.names(folder)}
+    after.update({f"{folder}/{name}": data for name, data in kept.items()})
+    if target.state == TREE_STATE:
+        # A record in a git checkout is nobody's untracked file.
+        after[f"{TREE_STATE}/.gitignore"] = b"*\n"
+    return pair(after, target.read)
+
+
+def _notes(target: Folder, inspection: Inspection, start: int) -> tuple[str, ...]:
+    notes = list(inspection.report.notes)
+    if start and read_applied(target, inspection.report.stack) is None:
+        notes.append("the patches were not applied by vllm-patchkit, so no record of them exists")
+    if target.distribution and target.distribution.editable:
+        notes.append(f"an editable install; its files are in {target.root}")
+    elif target.kind == "environment" and target.record is None:
+        notes.append("the distribution has no RECORD; new files will not be uninstalled with it")
+    return tuple(notes)

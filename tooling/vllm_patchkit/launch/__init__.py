@@ -1,0 +1,1 @@
+"""Starting the worker inside the interpreter, environment or image that is asked about."""

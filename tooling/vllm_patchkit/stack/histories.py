@@ -1,0 +1,34 @@
+"""The contents that each file has along a series, as digests. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vllm_patchkit.stack.model import Lock
+
+Digest = str | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The digests that one file has along the series: index ``n`` is after ``n`` patches."""
+
+    path: str
+    digests: tuple[Digest, ...]
+
+    def prefixes(self, found: Digest) -> frozenset[int]:
+        """Return after how many patches the file has this content."""
+        return frozenset(n for n, digest in enumerate(self.digests) if digest == found)
+
+
+def file_histories(lock: Lock) -> tuple[History, ...]:
+    """Return the digests along the series of every file that a patch touches, by path."""
+    known: dict[str, list[Digest]] = {}
+    for number, patch in enumerate(lock.patches):
+        for file in patch.files:
+            digests = known.setdefault(file.path, [file.before] * (number + 1))
+            digests += [digests[-1]] * (number + 1 - len(digests))
+            digests.append(file.after)
+    for digests in known.values():
+        digests += [digests[-1]] * (len(lock.patches) + 1 - len(digests))
+    return tuple(History(path, tuple(known[path])) for path in sorted(known))

@@ -1,1 +1,0 @@
-"""What a stack is applied to: an environment, a wheel, or a tree."""

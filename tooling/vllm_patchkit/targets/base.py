@@ -1,0 +1,44 @@
+"""The release that a stack is cut from, opened as a target to read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vllm_patchkit.errors import UsageError
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.model import Base
+from vllm_patchkit.targets.find import find_target
+from vllm_patchkit.targets.model import Target
+
+
+def open_base(spec: str | None, base: Base, console: Console) -> Target:
+    """Return the base to read from.
+
+    :param spec: a wheel, an environment or a tree; None fetches the release's wheel (pinned by
+        sha256 where ``wheels/inputs.toml`` knows it) into the cache.
+    :raises UsageError: ``spec`` is None and the base is a plain folder.
+    :raises HostError: the wheel cannot be downloaded.
+    """
+    if spec is None:
+        return open_release(base, base.version, console)
+    target = find_target(spec, base=base)
+    found = target.distribution
+    if found is not None and not found.version.startswith(base.version):
+        console.note(
+            f"{target.location} is {found.name} {found.version}; the stack is cut from "
+            f"{base.distribution} {base.version}"
+        )
+    return target
+
+
+def open_release(base: Base, version: str, console: Console) -> Target:
+    """Return the wheel of one release of the base's distribution, fetched if it is not cached."""
+    from vllm_patchkit.fork.base import BaseSpec, fetch_wheel
+
+    if not base.distribution:
+        raise UsageError(
+            "this stack is cut from a plain folder, which cannot be fetched",
+            hint="name the folder with --base DIR",
+        )
+    spec = BaseSpec(distribution=base.distribution, version=version)
+    return find_target(fetch_wheel(spec, console), base=replace(base, version=version))

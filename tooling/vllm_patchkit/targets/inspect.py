@@ -1,0 +1,166 @@
+"""Looking at a target: who owns it, what is recorded in it, what was left in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vllm_patchkit.digest import sha256_hex
+from vllm_patchkit.errors import StackError
+from vllm_patchkit.stack.applied import APPLIED, Applied, parse_applied
+from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
+from vllm_patchkit.stack.histories import file_histories
+from vllm_patchkit.stack.lock import parse_lock
+from vllm_patchkit.stack.model import Lock
+from vllm_patchkit.stack.series import SUFFIX
+from vllm_patchkit.targets.answers import Interruption
+from vllm_patchkit.targets.model import Target
+from vllm_patchkit.targets.state import Report, check_target
+from vllm_patchkit.targets.tree import Folder
+from vllm_patchkit.transaction import journal
+from vllm_patchkit.transaction.lock import is_held
+
+LEFTOVER_SUFFIXES = (".rej", ".orig")
+
+
+def read_applied(target: Target, stack: str) -> Applied | None:
+    """Return the record of one stack in a target, or None.
+
+    :raises StackError: it cannot be read.
+    """
+    path = f"{target.state}/{stack}/{APPLIED}"
+    data = target.read(path)
+    return None if data is None else parse_applied(data, f"{target.location}: {path}")
+
+
+def read_all_applied(target: Target) -> tuple[Applied, ...]:
+    """Return the record of every stack in a target, by name."""
+    names = (name for name in target.names(target.state) if name != journal.FOLDER)
+    found = (read_applied(target, name) for name in names if not name.startswith("."))
+    return tuple(one for one in found if one is not None)
+
+
+def read_recorded_lock(target: Target, stack: str) -> Lock:
+    """Return the lock that was kept with a record.
+
+    :raises StackError: it is missing or damaged.
+    """
+    return parse_lock(_read_kept(target, stack, LOCK), f"{target.state}/{stack}/{LOCK}")
+
+
+def read_recorded_files(target: Target, stack: str) -> StackFiles:
+    """Return the stack that was kept with a record, unparsed.
+
+    :raises StackError: a file is missing.
+    """
+    names = target.names(f"{target.state}/{stack}")
+    return StackFiles(
+        place=f"{target.location}/{target.state}/{stack}",
+        metadata=_read_kept(target, stack, METADATA),
+        series=_read_kept(target, stack, SERIES),
+        patches={name: _read_kept(target, stack, name) for name in names if name.endswith(SUFFIX)},
+    )
+
+
+def _read_kept(target: Target, stack: str, name: str) -> bytes:
+    path = f"{target.state}/{stack}/{name}"
+    data = target.read(path)
+    if data is None:
+        raise StackError(
+            f"{target.location}: {path} is missing from the record of {stack}",
+            hint="reinstall the base release, then apply again",
+        )
+    return data
+
+
+def title_of(applied: Applied) -> str:
+    """Return how a message names an applied stack."""
+    return f"{applied.stack} ({applied.label}, {len(applied.patches)} patches)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspection:
+    """A target's state as one stack sees it.
+
+    :param applied: the record of this very stack (same digest), or None.
+    :param stale: the record of another version of this stack, or None.
+    """
+
+    report: Report
+    applied: Applied | None
+    stale: Applied | None
+    others: tuple[Applied, ...]
+
+
+def inspect_target(target: Target, lock: Lock) -> Inspection:
+    """Return the state of a target with respect to a lock, records taken into account."""
+    records = read_all_applied(target)
+    mine = next((one for one in records if one.stack == lock.stack), None)
+    others = tuple(one for one in records if one.stack != lock.stack)
+    same = mine is not None and mine.digest == lock.digest
+    owner = target.distribution
+    report = check_target(
+        lock,
+        target.read,
+        version=owner.version if owner else None,
+        foreign=_foreign(lock, None if same else mine, others),
+        recorded=len(mine.patches) if mine is not None and same else None,
+    )
+    return Inspection(
+        report=report,
+        applied=mine if same else None,
+        stale=None if same else mine,
+        others=others,
+    )
+
+
+def _foreign(lock: Lock, stale: Applied | None, others: Iterable[Applied]) -> str | None:
+    if stale is not None:
+        return f"{title_of(stale)}, another version of this stack,"
+    paths = {history.path for history in file_histories(lock)}
+    shared = (one for one in others if paths & {file.path for file in one.files})
+    return next(map(title_of, shared), None)
+
+
+def find_interruption(target: Target) -> Interruption | None:
+    """Return the transaction that did not end in a target, or None.
+
+    :raises TargetError: its journal cannot be read.
+    """
+    if not isinstance(target, Folder):
+        return None
+    found = journal.read_journal(target.root / target.state)
+    if found is None:
+        return None
+    running = is_held(target.root)
+    if found.plan is None:
+        return Interruption(title="a transaction in preparation", operation=None, running=running)
+    return Interruption(title=found.plan.title, operation=found.plan.operation, running=running)
+
+
+def find_leftovers(target: Target, lock: Lock, inspection: Inspection) -> tuple[str, ...]:
+    """Return files that other ways of patching left beside the stack's, or an older stack did."""
+    listed: dict[str, frozenset[str]] = {}
+    found: list[str] = []
+    for path in (history.path for history in file_histories(lock)):
+        folder, _, name = path.rpartition("/")
+        names = listed.setdefault(folder, frozenset(target.names(folder or ".")))
+        found += [path + suffix for suffix in LEFTOVER_SUFFIXES if name + suffix in names]
+    return tuple(sorted([*found, *find_orphans(target, lock, inspection)]))
+
+
+def find_orphans(target: Target, lock: Lock, inspection: Inspection) -> list[str]:
+    """Return files that an older version of this stack added, where the base came back since.
+
+    Each is still as its record says, so that nobody's work is in it.
+    """
+    stale = inspection.stale
+    if stale is None or inspection.report.applied is None:
+        return []
+    known = {history.path for history in file_histories(lock)}
+    added = [file for file in stale.files if file.before is None and file.path not in known]
+    return [file.path for file in added if _digest(target.read(file.path)) == file.after]
+
+
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else sha256_hex(content)

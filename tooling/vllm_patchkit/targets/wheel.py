@@ -1,0 +1,77 @@
+"""A wheel as a target: read in place, never changed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vllm_patchkit.archive.reader import Archive
+from vllm_patchkit.errors import WheelError
+from vllm_patchkit.stack.model import Base
+from vllm_patchkit.targets.metadata import normalize_name, parse_name_and_version
+from vllm_patchkit.targets.model import APPLIED_FOLDER, Distribution, Kind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WheelTarget:
+    """The members of a wheel. The archive stays open as long as the target lives."""
+
+    location: Path
+    distribution: Distribution | None
+    state: str
+    archive: Archive = field(repr=False, compare=False)
+    kind: Kind = "wheel"
+
+    def read(self, path: str) -> bytes | None:
+        """Return a member's bytes, or None where there is no such member."""
+        return self.archive.read(path) if self.archive.find(path) else None
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        """Return the sorted names right inside a folder; none where there is no such folder."""
+        prefix = folder + "/"
+        names = (member.name for member in self.archive.members)
+        inside = (name[len(prefix) :] for name in names if name.startswith(prefix))
+        return tuple(sorted({name.partition("/")[0] for name in inside} - {""}))
+
+    def writable(self) -> bool:
+        """Return whether a new wheel could be written beside this one."""
+        return os.access(self.location.parent, os.W_OK | os.X_OK)
+
+    def close(self) -> None:
+        """Close the archive."""
+        self.archive.close()
+
+
+def open_wheel(path: Path, base: Base) -> WheelTarget:
+    """Return a wheel as a target.
+
+    :raises WheelError: it is malformed, or a wheel of something else than the base.
+    """
+    archive = Archive(path)
+    try:
+        distribution = _read_distribution(archive, path)
+        _require_base(distribution, base, path)
+    except BaseException:
+        archive.close()
+        raise
+    state = f"{distribution.dist_info}/{APPLIED_FOLDER}"
+    return WheelTarget(location=path, distribution=distribution, state=state, archive=archive)
+
+
+def _require_base(distribution: Distribution, base: Base, path: Path) -> None:
+    wanted = [normalize_name(name) for name in (base.distribution, *base.aliases)]
+    if normalize_name(distribution.name) not in wanted:
+        raise WheelError(f"{path} is a wheel of {distribution.name}, not of {base.distribution}")
+
+
+def _read_distribution(archive: Archive, path: Path) -> Distribution:
+    folders = {name.partition("/")[0] for name in (one.name for one in archive.members)}
+    infos = sorted(name for name in folders if name.endswith(".dist-info"))
+    if len(infos) != 1:
+        raise WheelError(f"{path} has {len(infos)} dist-info folders, where a wheel has one")
+    member = f"{infos[0]}/METADATA"
+    headers = parse_name_and_version(archive.read(member)) if archive.find(member) else None
+    if headers is None:
+        raise WheelError(f"{path}: {member} is missing or names no distribution")
+    return Distribution(name=headers[0], version=headers[1], dist_info=infos[0])

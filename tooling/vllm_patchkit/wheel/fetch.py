@@ -1,0 +1,94 @@
+"""Fetching a pinned wheel with pip's own download."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from vllm_patchkit.errors import CommandFailed, HostError, WheelError
+from vllm_patchkit.host.process import stream
+from vllm_patchkit.host.terminal import Console, Progress
+from vllm_patchkit.wheel.pins import WheelInput, hash_file
+
+# abi3 wheels run on every Python since the one in their tag; pip wants to be told one.
+ABI3_PYTHON = "312"
+RAW_PROGRESS_SINCE = (24, 1)
+RESUME_SINCE = (25, 1)
+
+
+def download(entry: WheelInput, path: Path, console: Console) -> None:
+    """Put the pinned wheel at ``path``, with pip; nothing else ever appears there.
+
+    :raises HostError: pip is missing, or cannot download.
+    :raises WheelError: what it brought is not what is pinned.
+    """
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as name:
+        folder = Path(name)
+        requirements = folder / "requirements.txt"
+        requirements.write_text(
+            f"{entry.distribution}=={entry.version} --hash=sha256:{entry.sha256}\n"
+        )
+        # pip assembles the download in TMPDIR, which is often too small for 440 MB.
+        environment = {**os.environ, "TMPDIR": name, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        with console.progress(f"fetch {entry.file}", entry.size_bytes) as bar:
+            try:
+                stream(_pip_argv(entry, requirements, folder), _reporter(bar), env=environment)
+            except CommandFailed as failure:
+                raise _fetch_error(entry, path, failure) from None
+        fetched = folder / entry.file
+        if not fetched.is_file():
+            found = ", ".join(sorted(file.name for file in folder.glob("*.whl"))) or "nothing"
+            raise WheelError(f"fetching {entry.name}: expected {entry.file}, pip brought {found}")
+        if hash_file(fetched, console) != entry.sha256:
+            raise WheelError(f"fetching {entry.name}: the sha256 is not {entry.sha256}")
+        fetched.chmod(0o644)
+        fetched.replace(path)
+
+
+def _pip_argv(entry: WheelInput, requirements: Path, folder: Path) -> list[str | Path]:
+    python, abi, platform = entry.file.removesuffix(".whl").split("-")[-3:]
+    release = ABI3_PYTHON if abi == "abi3" else python.removeprefix("cp")
+    argv: list[str | Path] = [sys.executable, "-m", "pip", "download", "--no-input"]
+    argv += ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--require-hashes"]
+    argv += ["--implementation", "cp", "--abi", abi, "--platform", platform]
+    argv += ["--python-version", f"{release[0]}.{release[1:]}"]
+    version = _pip_version()
+    argv.append("--progress-bar=" + ("raw" if version >= RAW_PROGRESS_SINCE else "off"))
+    if version >= RESUME_SINCE:
+        argv.append("--resume-retries=20")
+    return [*argv, "--dest", folder, "--requirement", requirements]
+
+
+def _pip_version() -> tuple[int, int]:
+    try:
+        major, minor = metadata.version("pip").split(".")[:2]
+    except metadata.PackageNotFoundError:
+        raise HostError(
+            f"{sys.executable} has no pip to download with",
+            hint=f"{sys.executable} -m ensurepip --upgrade, or name a wheel with --base",
+        ) from None
+    return int(major), int(minor)
+
+
+def _reporter(bar: Progress) -> Callable[[str], None]:
+    """Return a reader of pip's raw progress lines (``Progress <bytes> of <total>``)."""
+
+    def report(line: str) -> None:
+        words = line.split()
+        if len(words) == 4 and words[0] == "Progress" and words[1].isdigit():
+            bar.advance(int(words[1]) - bar.done)
+
+    return report
+
+
+def _fetch_error(entry: WheelInput, path: Path, failure: CommandFailed) -> HostError:
+    lines = [line for line in failure.stderr_tail.splitlines() if line.startswith("ERROR:")]
+    reason = lines[-1].removeprefix("ERROR:").strip() if lines else failure.message
+    return HostError(
+        f"pip cannot download {entry.distribution} {entry.version} ({entry.file}): {reason}",
+        hint=f"check the network and pip's index settings, or put the file at {path}",
+    )
