@@ -13,8 +13,7 @@ import pytest
 from vllm_patchkit.cli import main
 from vllm_patchkit.errors import HostError, UsageError, WheelError
 from vllm_patchkit.release.checksums import format_checksums, parse_checksums
-from vllm_patchkit.release.make import make_release, statements
-from vllm_patchkit.release.notes import changelog_sections, release_notes
+from vllm_patchkit.release.make import changelog_sections, make_release, release_notes, statements
 from vllm_patchkit.release.signing import require_sigstore
 from vllm_patchkit.release.verify import verify_release
 

@@ -77,7 +77,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _import(args: argparse.Namespace, rules: Rules, console: Console) -> Imported:
     from vllm_patchkit.fork.base import load_base, parse_base
-    from vllm_patchkit.fork.intake.found import squash, write_stack
+    from vllm_patchkit.fork.intake.founding import squash, write_stack
     from vllm_patchkit.fork.intake.importer import Imported, convert_patches
     from vllm_patchkit.fork.intake.sources import read_patches
     from vllm_patchkit.fork.store.repository import open_store

@@ -33,8 +33,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Build, collect, and print the folder."""
     import tempfile
 
-    from vllm_patchkit.release.build import build_toolkit
-    from vllm_patchkit.release.make import make_release
+    from vllm_patchkit.release.make import build_toolkit, make_release
     from vllm_patchkit.version import __version__
 
     changelog = (args.project / "CHANGELOG.md").read_text(encoding="utf-8")

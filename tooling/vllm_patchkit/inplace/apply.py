@@ -24,8 +24,8 @@ from vllm_patchkit.transaction.disk import Disk
 from vllm_patchkit.transaction.journal import Operation
 from vllm_patchkit.transaction.lock import hold
 from vllm_patchkit.transaction.originals import RECORD_BEFORE
-from vllm_patchkit.transaction.record import update_record
 from vllm_patchkit.transaction.recover import recover
+from vllm_patchkit.wheel.record import update_record
 
 
 def apply_to_folder(

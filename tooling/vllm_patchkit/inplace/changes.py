@@ -13,7 +13,7 @@ from vllm_patchkit.stack.locked import Read, net_files
 from vllm_patchkit.stack.model import Lock, Stack
 from vllm_patchkit.targets.answers import FileChange
 from vllm_patchkit.transaction.originals import ORIGINALS, RECORD_BEFORE, pack_originals
-from vllm_patchkit.transaction.record import update_record
+from vllm_patchkit.wheel.record import update_record
 
 Changes = dict[str, "tuple[bytes | None, bytes | None]"]
 

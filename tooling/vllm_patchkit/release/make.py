@@ -1,8 +1,11 @@
-"""Put everything that a release publishes into one folder."""
+"""Everything that a release publishes: the toolkit built, the notes, one folder of it all."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -11,14 +14,18 @@ from pathlib import Path
 
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.files import file_sha256
+from vllm_patchkit.host.process import run
 from vllm_patchkit.release.checksums import format_checksums
-from vllm_patchkit.release.notes import release_notes
 from vllm_patchkit.release.signing import sign as sign_files
 
 CHECKSUMS = "SHA256SUMS"
 NOTES = "RELEASE_NOTES.md"
 # What a patched wheel carries about itself and a release shows beside it.
 EXTRACTS = ("/sboms/", "/provenance")
+HEADING = re.compile(r"^## +\[?(?P<title>[^\]\n(]+?)\]?(?: +\(.*\))? *$", re.M)
+TIMEOUT_S = 600.0
+# 2020-02-02, hatchling's own default: a date that zip can hold and that no clock decides.
+EPOCH = "1580601600"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,3 +89,47 @@ def statements(wheel: Path) -> Iterator[tuple[str, bytes]]:
             head, _, rest = member.partition(".dist-info/")
             if rest and "/" not in head and any(mark in f"/{rest}" for mark in EXTRACTS):
                 yield f"{stem}.{rest.rsplit('/', 1)[-1]}", archive.read(member)
+
+
+def changelog_sections(text: str) -> dict[str, str]:
+    """Return the second-level sections of a changelog by title, newest first.
+
+    >>> changelog_sections("# Changelog\\n\\n## 1.1 (2026-01-02)\\n- b\\n\\n## 1.0\\n- a\\n")
+    {'1.1': '- b', '1.0': '- a'}
+    """
+    found = list(HEADING.finditer(text))
+    ends = [match.start() for match in found[1:]] + [len(text)] if found else []
+    return {
+        match["title"].strip(): text[match.end() : end].strip()
+        for match, end in zip(found, ends, strict=True)
+    }
+
+
+def release_notes(changelog: str, version: str) -> str:
+    """Return the notes of ``version``: its section, or "Unreleased" while it has none.
+
+    :raises UsageError: neither section has any text.
+    """
+    sections = changelog_sections(changelog)
+    text = sections.get(version) or sections.get("Unreleased")
+    if not text:
+        raise UsageError(
+            f"CHANGELOG.md says nothing about {version}",
+            hint=f'write a section "## {version}", or something under "## Unreleased"',
+        )
+    return f"# vllm-patchkit {version}\n\n{text}\n"
+
+
+def build_toolkit(project: Path, out: Path) -> list[Path]:
+    """Build sdist and wheel of ``project`` into ``out`` and return them, the sdist first.
+
+    :raises UsageError: ``project`` is no checkout of the toolkit.
+    """
+    if not (project / "pyproject.toml").is_file():
+        raise UsageError(
+            f"{project} has no pyproject.toml", hint="name the checkout: --project DIR"
+        )
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH, "PYTHONHASHSEED": "0"}
+    argv: list[str | Path] = [sys.executable, "-m", "build", "--outdir", out, project]
+    run(argv, env=environment, timeout_s=TIMEOUT_S)
+    return [*sorted(out.glob("*.tar.gz")), *sorted(out.glob("*.whl"))]

@@ -22,6 +22,8 @@ from vllm_patchkit.version import __version__
 
 FORMAT = 1
 APPLIED = "applied.json"
+APPLIED_FOLDER = "vllm_patchkit"
+"""The folder inside a dist-info that says which stacks were applied."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from vllm_patchkit.errors import TargetError
 from vllm_patchkit.stack.model import Base
-from vllm_patchkit.targets.metadata import lists_files_under, normalize_name, parse_name_and_version
 from vllm_patchkit.targets.model import Distribution
 from vllm_patchkit.targets.tree import TREE_STATE, Folder, open_installed
+from vllm_patchkit.wheel.metadata import normalize_name, parse_name_and_version
+from vllm_patchkit.wheel.record import lists_files_under, record_row
 
 LIST_SYS_PATH = "import json, sys; print(json.dumps([p for p in sys.path if p]))"
 INTERPRETER_TIMEOUT_S = 30.0
@@ -176,8 +177,6 @@ def _best_owner(site: Path, base: Base, claimants: list[Distribution]) -> Distri
     """Return the claimant that was installed last: its RECORD has the hash of what is there."""
     if len(claimants) == 1:
         return claimants[0]
-    from vllm_patchkit.transaction.record import record_row
-
     probe = f"{base.root}/__init__.py"
     content = (site / probe).read_bytes() if (site / probe).is_file() else b""
     row = record_row(probe, content)

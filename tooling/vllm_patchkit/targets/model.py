@@ -8,9 +8,6 @@ from typing import Literal, Protocol
 
 Kind = Literal["environment", "wheel", "tree"]
 
-APPLIED_FOLDER = "vllm_patchkit"
-"""The folder inside a dist-info that says which stacks were applied."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Distribution:

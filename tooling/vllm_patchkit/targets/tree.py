@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import HostError, TargetError
-from vllm_patchkit.targets.model import APPLIED_FOLDER, Distribution, Kind
+from vllm_patchkit.stack.applied import APPLIED_FOLDER
+from vllm_patchkit.targets.model import Distribution, Kind
 
 TREE_STATE = ".vllm-patchkit"
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import WheelError
+from vllm_patchkit.stack.applied import APPLIED_FOLDER
 from vllm_patchkit.stack.model import Base
-from vllm_patchkit.targets.metadata import normalize_name, parse_name_and_version
-from vllm_patchkit.targets.model import APPLIED_FOLDER, Distribution, Kind
+from vllm_patchkit.targets.model import Distribution, Kind
+from vllm_patchkit.wheel.metadata import normalize_name, parse_name_and_version
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,20 +10,19 @@ from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.archive.writer import local_size
 from vllm_patchkit.errors import WheelError
 from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.applied import APPLIED_FOLDER
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
 from vllm_patchkit.stack.lock import parse_lock
 from vllm_patchkit.stack.series import parse_series
-from vllm_patchkit.targets.model import APPLIED_FOLDER
 from vllm_patchkit.version import __version__
 from vllm_patchkit.wheel.build import write_plan
 from vllm_patchkit.wheel.contents import WheelContents, read_contents
 from vllm_patchkit.wheel.flavor import find_flavor
 from vllm_patchkit.wheel.ingredients import Ingredient, Order, open_recipe
-from vllm_patchkit.wheel.material import Material
 from vllm_patchkit.wheel.members import WheelPlan
 from vllm_patchkit.wheel.pins import fetch_input, read_inputs
 from vllm_patchkit.wheel.plan import plan_wheel
-from vllm_patchkit.wheel.provenance import FILE_NAME, Provenance, parse_provenance
+from vllm_patchkit.wheel.provenance import FILE_NAME, Material, Provenance, parse_provenance
 
 DIRECTORY = "(central directory)"
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from vllm_patchkit.archive.flaws import Flaw, FlawKind, require_no_flaws
 from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import WheelError
-from vllm_patchkit.targets.metadata import normalize_name
-from vllm_patchkit.wheel.metadata import WheelName, find_header, header
+from vllm_patchkit.wheel.metadata import WheelName, find_header, header, normalize_name
 from vllm_patchkit.wheel.record import SIGNATURES, RecordRow, check_rows, parse_record
 
 SPDX_IDENTIFIER = re.compile(r"[A-Za-z0-9.+-]+")

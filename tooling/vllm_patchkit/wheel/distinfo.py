@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vllm_patchkit.digest import sha256_hex
-from vllm_patchkit.stack.applied import applied_files, make_applied
+from vllm_patchkit.stack.applied import APPLIED_FOLDER, applied_files, make_applied
 from vllm_patchkit.stack.lock import format_lock, version_label
-from vllm_patchkit.targets.model import APPLIED_FOLDER
 from vllm_patchkit.version import __version__
 from vllm_patchkit.wheel.members import MadeMember, PlannedMember, RawMember
 from vllm_patchkit.wheel.metadata import (

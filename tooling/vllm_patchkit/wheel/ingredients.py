@@ -16,7 +16,6 @@ from vllm_patchkit.stack.read import read_files, read_lock
 from vllm_patchkit.wheel.contents import read_contents, require_distribution
 from vllm_patchkit.wheel.flavor import Flavor, find_flavor
 from vllm_patchkit.wheel.integrity import require_sound
-from vllm_patchkit.wheel.material import Material, Role
 from vllm_patchkit.wheel.pins import (
     WheelInput,
     fetch_input,
@@ -25,6 +24,7 @@ from vllm_patchkit.wheel.pins import (
     hash_file,
     read_inputs,
 )
+from vllm_patchkit.wheel.provenance import Material, Role
 from vllm_patchkit.wheel.recipe import Part, Recipe
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from vllm_patchkit.archive.entries import Member
 from vllm_patchkit.archive.writer import member_overhead
 from vllm_patchkit.archive.zipformat import END_RECORD
-from vllm_patchkit.wheel.material import Role
 from vllm_patchkit.wheel.metadata import WheelName
+from vllm_patchkit.wheel.provenance import Role
 from vllm_patchkit.wheel.record import RecordRow
 
 

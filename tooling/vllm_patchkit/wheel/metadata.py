@@ -11,6 +11,7 @@ from vllm_patchkit.errors import WheelError
 
 NAME_PART = re.compile(r"[A-Za-z0-9_.!+]+")
 REQUIREMENT_NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")
+CHECKED_HEADERS = ("name", "version")
 EXTRA_MARKER = re.compile(rb";.*\bextra\s*==")
 
 
@@ -148,6 +149,25 @@ def local_version(base: str, *labels: str) -> str:
     return public + "+" + ".".join([*([local] if plus else []), *labels])
 
 
+def normalize_name(name: str) -> str:
+    """Return a distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def parse_name_and_version(metadata: bytes) -> tuple[str, str] | None:
+    """Return the ``Name`` and ``Version`` headers of a METADATA file, or None if one is missing."""
+    found: dict[str, str] = {}
+    for line in metadata.splitlines():
+        if not line.strip():
+            break
+        key, colon, value = line.decode("utf-8", "replace").partition(":")
+        if colon and key.lower() in CHECKED_HEADERS:
+            found.setdefault(key.lower(), value.strip())
+    if len(found) < len(CHECKED_HEADERS):
+        return None
+    return found["name"], found["version"]
+
+
 def _headers_end(metadata: bytes) -> int:
     """Return where the headers end: at the first empty line, or with the file."""
     match = re.search(rb"\n(?=\r?\n)", metadata)
@@ -166,4 +186,4 @@ def _required_name(line: bytes) -> str | None:
     if key.lower() != b"requires-dist" or EXTRA_MARKER.search(value):
         return None
     match = REQUIREMENT_NAME.match(value.strip())
-    return re.sub(r"[-_.]+", "-", match.group().decode()).lower() if match else None
+    return normalize_name(match.group().decode()) if match else None

@@ -8,7 +8,7 @@ from vllm_patchkit.stack.folder import StackFiles
 from vllm_patchkit.stack.model import Lock, Stack
 from vllm_patchkit.wheel.contents import WheelContents
 from vllm_patchkit.wheel.flavor import Flavor
-from vllm_patchkit.wheel.material import Material
+from vllm_patchkit.wheel.provenance import Material
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

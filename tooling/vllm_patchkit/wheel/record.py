@@ -1,6 +1,8 @@
-"""``RECORD`` of a wheel: every member with its sha256 and size.
+"""``RECORD``: every file of a wheel with its sha256 and size. Pure.
 
 Format: https://packaging.python.org/en/latest/specifications/recording-installed-packages/
+A build writes it whole. In an environment single rows are changed, and every other byte stays:
+installers differ in row order and line ends (pip writes CRLF, uv LF).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from vllm_patchkit.archive.flaws import Flaw, FlawKind
 SHA256_HASH = re.compile(r"sha256=[A-Za-z0-9_-]{43}")
 # Signatures of RECORD (PEP 427) cannot be listed in it, and would not fit ours.
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
+QUOTED = re.compile(rb'"((?:[^"]|"")*)"')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +87,58 @@ def check_rows(rows: Mapping[str, RecordRow], sizes: Mapping[str, int]) -> Itera
             yield Flaw(FlawKind.RECORD, text)
 
 
+def record_row(path: str, content: bytes) -> bytes:
+    """Return the row for a file, without a line end.
+
+    >>> record_row("a,b.py", b"")
+    b'"a,b.py",sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0'
+    """
+    row = RecordRow.of(path, content)
+    return f"{_quoted(path)},{row.hash},{row.size}".encode()
+
+
+def update_record(record: bytes, changes: Mapping[str, bytes | None]) -> bytes:
+    """Return RECORD with the rows of changed files replaced, added or (for None) taken out.
+
+    New rows go before the row of RECORD itself, which installers keep last, in sorted order.
+    """
+    rows = record.splitlines(keepends=True)
+    end = b"\r\n" if rows and rows[0].endswith(b"\r\n") else b"\n"
+    seen: set[str] = set()
+    kept: list[bytes] = []
+    own = None
+    for row in rows:
+        path = row_path(row)
+        if path.endswith(".dist-info/RECORD"):
+            own = len(kept)
+        if path not in changes:
+            kept.append(row)
+            continue
+        seen.add(path)
+        content = changes[path]
+        if content is not None:
+            kept.append(record_row(path, content) + end)
+    if kept and not kept[-1].endswith(b"\n"):
+        kept[-1] += end
+    added = sorted(path for path, content in changes.items() if content is not None)
+    new = [record_row(path, changes[path] or b"") + end for path in added if path not in seen]
+    at = len(kept) if own is None or own != len(kept) - 1 else own
+    return b"".join(kept[:at] + new + kept[at:])
+
+
+def row_path(row: bytes) -> str:
+    """Return the path of a row; a path with a comma or a quotation mark is quoted in CSV."""
+    quoted = QUOTED.match(row)
+    path = quoted[1].replace(b'""', b'"') if quoted else row.partition(b",")[0].rstrip(b"\r\n")
+    return path.decode("utf-8", "surrogateescape")
+
+
+def lists_files_under(record: bytes, folder: str) -> bool:
+    """Return whether a RECORD has a row for a file inside ``folder``."""
+    prefix = folder.encode() + b"/"
+    return any(line.lstrip(b'"').startswith(prefix) for line in record.splitlines())
+
+
 def _row_fault(cells: list[str], own_path: str) -> str | None:
     if not cells:
         return None
@@ -97,3 +152,9 @@ def _row_fault(cells: list[str], own_path: str) -> str | None:
     if not (size.isascii() and size.isdigit()):
         return f"{path!r} has no size in bytes: {size!r}"
     return None
+
+
+def _quoted(path: str) -> str:
+    if any(mark in path for mark in ',"\r\n'):
+        return '"' + path.replace('"', '""') + '"'
+    return path

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from vllm_patchkit.stack.model import Patch, Stack
 from vllm_patchkit.version import __version__
-from vllm_patchkit.wheel.material import Material, package_url
+from vllm_patchkit.wheel.provenance import Material, package_url
 
 SPEC_VERSION = "1.6"
 

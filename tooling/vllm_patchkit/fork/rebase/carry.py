@@ -17,8 +17,7 @@ from vllm_patchkit.fork.rebase.merge import (
     settle_insertions,
 )
 from vllm_patchkit.fork.rebase.outcome import PatchReport, Status
-from vllm_patchkit.fork.rebase.restyle import restyle_tree
-from vllm_patchkit.fork.rebase.style import Style, changed_blobs, format_blobs
+from vllm_patchkit.fork.rebase.style import Style, changed_blobs, format_blobs, restyle_tree
 from vllm_patchkit.fork.rebase.untangle import untangle_imports
 from vllm_patchkit.fork.rebase.verdict import HunkVerdict, judge_hunk, squeeze
 from vllm_patchkit.fork.series import Series, author_of, changed_paths, commit_message

@@ -23,7 +23,7 @@ from vllm_patchkit.fork.rebase.carry import Carrier
 from vllm_patchkit.fork.rebase.merge import Merged
 from vllm_patchkit.fork.rebase.outcome import PatchReport, Status
 from vllm_patchkit.fork.rebase.progress import Plan, StyleRequest
-from vllm_patchkit.fork.rebase.restyle import restyle_series
+from vllm_patchkit.fork.rebase.style import restyle_series
 from vllm_patchkit.fork.series import export_patches
 from vllm_patchkit.fork.store.git import Repository, open_repository
 from vllm_patchkit.fork.store.repository import open_store

@@ -11,7 +11,7 @@ from vllm_patchkit.fork.edit import load_stack
 from vllm_patchkit.fork.rebase.carry import Carrier
 from vllm_patchkit.fork.rebase.outcome import PatchReport
 from vllm_patchkit.fork.rebase.progress import StyleRequest
-from vllm_patchkit.fork.rebase.restyle import restyle_series
+from vllm_patchkit.fork.rebase.style import restyle_series
 from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.host.terminal import Console
 

@@ -1,23 +1,37 @@
-"""A second try at a conflict, with the imports of the file taken as a set."""
+"""Import statements as the set that they are, so that two neighbours do not conflict.
+
+Upstream and a fork both add imports, at the same few lines, sorted by the same tool. A merge by
+lines calls that a conflict; a person who resolves it keeps both and sorts. Here the imports of
+each side are laid out one a slot, every slot known to all sides, so that git's own merge
+decides on each import alone; the rest of the file is merged as ever.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import ast
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from vllm_patchkit.fork.rebase.imports import (
-    SIDES,
-    Split,
-    edit_statements,
-    merge_statements,
-    merge_texts,
-    split_imports,
-    statement_lines,
-)
 from vllm_patchkit.fork.rebase.merge import Merged, put_blobs
 from vllm_patchkit.fork.rebase.style import Style, format_imports
-from vllm_patchkit.fork.store.git import Entry, Repository
+from vllm_patchkit.fork.store.git import Entry, Repository, git_environment
+from vllm_patchkit.host.process import capture
 
+SLOT = "# slot "
+SIDES = ("ours", "base", "theirs")
 STAGES = {"base": 1, "ours": 2, "theirs": 3}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """A Python file cut at its first block of imports."""
+
+    head: str
+    imports: str
+    rest: str
 
 
 def untangle_imports(store: Repository, merged: Merged, style: Style) -> Merged:
@@ -80,3 +94,75 @@ def _merge_imports(split: dict[str, Split], style: Style) -> str | None:
     if blocks is None or blocks[0] != split["ours"].imports:
         return None
     return blocks[1]
+
+
+def split_imports(text: str) -> Split | None:
+    """Return the file in three parts, None where it has no imports or does not parse.
+
+    The block is the first run of import statements at the top level, with the comments in it.
+    """
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return None
+    kinds = [isinstance(node, (ast.Import, ast.ImportFrom)) for node in body]
+    if True not in kinds:
+        return None
+    first = kinds.index(True)
+    last = first
+    while last + 1 < len(kinds) and kinds[last + 1]:
+        last += 1
+    lines = text.splitlines(keepends=True)
+    start, end = body[first].lineno - 1, body[last].end_lineno
+    assert end is not None
+    return Split(
+        head="".join(lines[:start]), imports="".join(lines[start:end]), rest="".join(lines[end:])
+    )
+
+
+def statement_lines(single: str) -> list[str] | None:
+    """Return a block's statements, one line each; None where one does not fit on a line."""
+    lines = [line for line in single.splitlines() if line.strip() and not line.startswith("#")]
+    plain = re.compile(r"(?:import|from) [^()\\]+(?:#.*)?")
+    return lines if all(plain.fullmatch(line) for line in lines) else None
+
+
+def merge_statements(sides: Mapping[str, Sequence[str]]) -> list[str] | None:
+    """Return git's merge of three lists of statements, each in a slot of its own."""
+    slots = sorted({line for lines in sides.values() for line in lines})
+    texts = {
+        side: "".join(
+            f"{SLOT}{number}\n{line}\n{SLOT}{number}.\n"
+            if line in lines
+            else f"{SLOT}{number}\n{SLOT}{number}.\n"
+            for number, line in enumerate(slots)
+        )
+        for side, lines in sides.items()
+    }
+    merged, clean = merge_texts(texts)
+    if not clean:
+        return None
+    return [line for line in merged.splitlines() if not line.startswith(SLOT)]
+
+
+def merge_texts(texts: Mapping[str, str]) -> tuple[str, bool]:
+    """Return ``git merge-file`` of ``ours``, ``base`` and ``theirs``, and whether it is clean."""
+    with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
+        folder = Path(name)
+        for side in SIDES:
+            (folder / side).write_bytes(texts[side].encode("utf-8", "surrogateescape"))
+        done = capture(
+            ["git", "merge-file", "-p", "--diff3", *SIDES],
+            cwd=folder,
+            env=git_environment({"GIT_CEILING_DIRECTORIES": str(folder.parent)}),
+        )
+    return done.stdout.decode("utf-8", "surrogateescape"), done.status == 0
+
+
+def edit_statements(single: str, merged: Sequence[str]) -> str:
+    """Return a block of one-line imports with exactly the ``merged`` ones, comments in place."""
+    lines = single.splitlines()
+    wanted = set(merged)
+    present = set(lines)
+    kept = [line for line in lines if line in wanted or not line.strip() or line.startswith("#")]
+    return "\n".join([*kept, *(line for line in merged if line not in present)]) + "\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vllm_patchkit.fork.rebase.imports import (
+from vllm_patchkit.fork.rebase.untangle import (
     edit_statements,
     merge_statements,
     split_imports,

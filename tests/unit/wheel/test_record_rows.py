@@ -4,7 +4,7 @@ import io
 import pytest
 
 from support.environments import record_of
-from vllm_patchkit.transaction.record import record_row, row_path, update_record
+from vllm_patchkit.wheel.record import record_row, row_path, update_record
 
 FILES = {"vllm/a.py": b"a\n", "vllm/E=1,N=2.json": b"{}\n", "vllm/b.py": b"b\n"}
 OWN = "vllm-0.11.0.dist-info/RECORD"
