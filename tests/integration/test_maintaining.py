@@ -7,11 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from support.pages import is_shown, read_steps
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.wheel.pins import fetch_input
 
@@ -20,27 +20,6 @@ pytestmark = [pytest.mark.network, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "maintaining.md"
 MARK = "@@done@@"
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command of the page, the status it shall end with, and lines of its output."""
-
-    command: str
-    status: int
-    shown: tuple[str, ...]
-
-
-def read_steps(text: str) -> list[Step]:
-    steps: list[Step] = []
-    for block in re.findall(r"```console\n(.*?)```", text, re.S):
-        for part in re.split(r"(?m)^\$ ", block)[1:]:
-            first, *rest = part.rstrip("\n").split("\n")
-            more = [line[1:].removeprefix(" ") for line in rest if line.startswith(">")]
-            status = [int(line.split()[-1]) for line in rest if line.startswith("# exit status")]
-            shown = tuple(line for line in rest if line[:1] not in (">", "#"))
-            steps.append(Step("\n".join([first, *more]), status[0] if status else 0, shown))
-    return steps
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +69,9 @@ def test_page_in_order(tmp_path: Path, cache: Path) -> None:
     for step, said, status in zip(steps, outputs[::2], outputs[1::2], strict=False):
         assert int(status) == step.status, f"{step.command}\n{said}"
         for line in step.shown:
-            assert line in said, f"{step.command}\nshall print: {line}\nprinted: {said}"
+            assert is_shown(f"...{line}...", said), (
+                f"{step.command}\nshall print: {line}\nprinted: {said}"
+            )
 
 
 @pytest.mark.parametrize(("part", "words"), [("plain", []), ("normalised", ["--normalise"])])
