@@ -9,15 +9,20 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from importlib.metadata import PathDistribution
+from importlib.metadata import PathDistribution, distributions
 from pathlib import Path
 
 import pytest
 from installer.sources import WheelFile
 
+from support.environments import RELEASE, make_stack
+from support.stacks import METADATA
+from support.wheels import METADATA as BASE_METADATA
+from support.wheels import make_wheel, write_inputs
 from vllm_patchkit.cli import main
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.read import find_stack, read_lock, read_stack
+from vllm_patchkit.wheel import pins
 from vllm_patchkit.wheel.build import build_wheel
 from vllm_patchkit.wheel.metadata import WheelName
 from vllm_patchkit.wheel.pins import fetch_input
@@ -150,8 +155,12 @@ def test_what_gnu_patch_makes_of_the_sources_is_in_the_wheel(
         } == set()
 
 
-def test_the_version_line_is_all_that_changes_in_the_cuda_metadata(cuda: Path, base: Path) -> None:
+def test_version_and_the_stack_s_requirements_are_all_that_changes_in_the_cuda_metadata(
+    cuda: Path, base: Path
+) -> None:
     before, after = info_file(base, "METADATA"), info_file(cuda, "METADATA")
+    for requirement in read_stack(STACK).requires:
+        after = after.replace(f"Requires-Dist: {requirement}\n".encode(), b"", 1)
     version = WheelName.parse(cuda.name).version.encode()
     assert after == before.replace(b"\nVersion: 0.11.0\n", b"\nVersion: " + version + b"\n", 1)
 
@@ -195,6 +204,37 @@ def test_the_platform_tag_of_the_cpu_wheel_is_what_its_extension_needs(
 def test_check_builds_it_again(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["wheel", "--check", str(wheel)]) == 0
     assert "byte for byte" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_a_plain_resolver_takes_what_the_stack_allows(
+    installer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """iniconfig 2 is what an index offers first; `pip check` agrees with what was taken."""
+    (tmp_path / "inputs").mkdir()
+    table = write_inputs(tmp_path / "inputs")
+    monkeypatch.setattr(pins, "inputs_file", lambda: table)
+    metadata = METADATA + '\n[wheel]\nrequires = ["iniconfig<2", "toml"]\n'
+    stack = make_stack(tmp_path / "tiny", metadata=metadata)
+    text = BASE_METADATA.format(name="vllm", version="0.11.0").replace("xformers==1", "iniconfig")
+    info = {"METADATA": text.encode()}
+    base = make_wheel(tmp_path, RELEASE, file_name="vllm-0.11.0-1a-py3-none-any.whl", info=info)
+    wheel = build_wheel(stack, "cuda", tmp_path, base=base, console=QUIET).path
+    python, site = make_environment(tmp_path / "env", sys.executable)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    uv = (Path(sys.executable).parent / "uv", "pip")
+    if installer == "pip":
+        run(*pip, "install", "--quiet", wheel)
+    else:
+        run(*uv, "install", "--quiet", "--python", python, wheel)
+    versions = {one.metadata["Name"]: one.version for one in distributions(path=[str(site)])}
+    assert versions["iniconfig"].split(".")[0] == "1"
+    assert {"vllm", "toml", "regex"} <= set(versions)
+    run(*pip, "check")
+    run(*uv, "check", "--python", python)
+    run(*pip, "install", "--quiet", "--no-deps", "iniconfig>=2")
+    run(*pip, "check", status=1)
+    run(*uv, "check", "--python", python, status=1)
 
 
 def make_environment(folder: Path, python: str) -> tuple[Path, Path]:

@@ -19,7 +19,7 @@ from support.environments import (
     make_stack,
     snapshot,
 )
-from support.stacks import Change
+from support.stacks import METADATA, Change
 from vllm_patchkit.operations.targets import apply, revert, status
 from vllm_patchkit.transaction.disk import Disk
 
@@ -69,7 +69,8 @@ def die_at(
 
 def make_crash_stack(folder: Path) -> Path:
     """Write a stack that adds, changes and deletes files and folders."""
-    return make_stack(folder, CRASH_CHANGES)
+    requires = '\n[wheel]\nrequires = ["helper<2"]\n'
+    return make_stack(folder, CRASH_CHANGES, metadata=METADATA + requires)
 
 
 def make_crash_environment(folder: Path) -> Environment:

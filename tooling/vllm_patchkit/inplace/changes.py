@@ -5,15 +5,25 @@ A change is ``path -> (content before, content after)``; None stands for no file
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from vllm_patchkit.stack.applied import applied_files, make_applied
 from vllm_patchkit.stack.folder import StackFiles
 from vllm_patchkit.stack.locked import Read, net_files
 from vllm_patchkit.stack.model import Lock, Stack
 from vllm_patchkit.targets.answers import FileChange
-from vllm_patchkit.transaction.originals import ORIGINALS, RECORD_BEFORE, pack_originals
+from vllm_patchkit.transaction.originals import (
+    METADATA_BEFORE,
+    ORIGINALS,
+    RECORD_BEFORE,
+    pack_originals,
+)
 from vllm_patchkit.wheel.record import update_record
+from vllm_patchkit.wheel.requirements import (
+    add_requirements,
+    missing_requirements,
+    remove_requirements,
+)
 
 Changes = dict[str, "tuple[bytes | None, bytes | None]"]
 
@@ -31,19 +41,40 @@ def kept_files(
     count: int,
     base: Mapping[str, bytes | None],
     record_before: bytes | None,
+    metadata_before: bytes | None = None,
 ) -> dict[str, bytes]:
     """Return the files that the target keeps about the first ``count`` patches, by name.
 
     :param base: the base's content of every file that they touch.
     :param record_before: the dist-info's RECORD as it was; None where that is not known.
+    :param metadata_before: its METADATA as it was; None where the stack does not change it.
     """
-    applied = make_applied(stack, lock, stack.patches[:count], net_files(lock, count))
+    requires = stack.requires if metadata_before is not None else ()
+    applied = make_applied(stack, lock, stack.patches[:count], net_files(lock, count), requires)
     originals = {path: content for path, content in base.items() if content is not None}
     files = applied_files(source, stack, lock, applied)
     files[ORIGINALS] = pack_originals(originals)
     if record_before is not None:
         files[RECORD_BEFORE] = record_before
+    if metadata_before is not None:
+        files[METADATA_BEFORE] = metadata_before
     return files
+
+
+def restored_metadata(
+    metadata: bytes, before: bytes | None, requires: Sequence[str], shared: Collection[str]
+) -> bytes:
+    """Return METADATA as it was before an apply added ``requires``.
+
+    Where somebody else changed it since, only the lines that the apply added are taken out.
+
+    :param shared: requirements of other stacks that are applied, which stay.
+    """
+    added = requires if before is None else missing_requirements(before, requires)
+    gone = [one for one in added if one not in shared]
+    if before is not None and gone == list(added) and add_requirements(before, gone) == metadata:
+        return before
+    return remove_requirements(metadata, gone)
 
 
 def restored_record(
@@ -51,6 +82,7 @@ def restored_record(
     record_before: bytes | None,
     applied: Mapping[str, bytes | None],
     restored: Mapping[str, bytes | None],
+    edited: Mapping[str, bytes | None],
 ) -> bytes:
     """Return RECORD as it was before an apply.
 
@@ -59,11 +91,12 @@ def restored_record(
 
     :param applied: every file that the apply wrote, with its content.
     :param restored: the same files, with the content that they get back.
+    :param edited: those of them that are not as they were, because somebody else's lines stay.
     """
     if record_before is not None:
         rows = sorted(update_record(record_before, applied).splitlines())
         if rows == sorted(record.splitlines()):
-            return record_before
+            return update_record(record_before, edited) if edited else record_before
     return update_record(record, restored)
 
 

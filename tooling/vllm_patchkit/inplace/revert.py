@@ -9,7 +9,13 @@ from vllm_patchkit.diff.compute import Pair, describe_edits, format_edits
 from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.inplace.apply import changing, commit_changes
-from vllm_patchkit.inplace.changes import Changes, describe_changes, pair, restored_record
+from vllm_patchkit.inplace.changes import (
+    Changes,
+    describe_changes,
+    pair,
+    restored_metadata,
+    restored_record,
+)
 from vllm_patchkit.stack.applied import Applied
 from vllm_patchkit.stack.apply import apply_patches
 from vllm_patchkit.stack.folder import make_stack
@@ -18,6 +24,7 @@ from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.targets.answers import ChangeReport, TargetInfo
 from vllm_patchkit.targets.explain import explain_files, explain_state
 from vllm_patchkit.targets.inspect import (
+    metadata_path,
     read_all_applied,
     read_applied,
     read_recorded_files,
@@ -26,7 +33,12 @@ from vllm_patchkit.targets.inspect import (
 from vllm_patchkit.targets.state import Report, check_target
 from vllm_patchkit.targets.tree import TREE_STATE, Folder
 from vllm_patchkit.transaction.disk import Disk
-from vllm_patchkit.transaction.originals import ORIGINALS, RECORD_BEFORE, unpack_originals
+from vllm_patchkit.transaction.originals import (
+    METADATA_BEFORE,
+    ORIGINALS,
+    RECORD_BEFORE,
+    unpack_originals,
+)
 
 Contents = dict[str, "bytes | None"]
 
@@ -191,11 +203,30 @@ def _plan(target: Folder, patched: Patched, edits: dict[str, Pair]) -> Changes:
     kept = _kept_removal(target, stack.name)
     applied.update({path: before for path, (before, _) in kept.items()})
     changes.update(kept)
+    metadata = _metadata_change(target, patched)
+    changes.update(metadata)
+    applied.update({path: before for path, (before, _) in metadata.items()})
     if target.record is not None and (record := target.read(target.record)) is not None:
         restored = {path: after for path, (_, after) in changes.items()}
+        edited = {path: after for path, (_, after) in metadata.items()}
+        if _kept(target, patched, METADATA_BEFORE) in edited.values():
+            edited = {}
         before = _kept(target, patched, RECORD_BEFORE)
-        changes[target.record] = (record, restored_record(record, before, applied, restored))
+        after = restored_record(record, before, applied, restored, edited)
+        changes[target.record] = (record, after)
     return {path: change for path, change in changes.items() if change[0] != change[1]}
+
+
+def _metadata_change(target: Folder, patched: Patched) -> Changes:
+    """Return what taking back the stack's requirements changes in METADATA."""
+    applied, path = patched.applied, metadata_path(target)
+    data = target.read(path) if path is not None and applied and applied.requires else None
+    if applied is None or path is None or data is None:
+        return {}
+    others = (one for one in read_all_applied(target) if one.stack != applied.stack)
+    shared = {requirement for one in others for requirement in one.requires}
+    before = _kept(target, patched, METADATA_BEFORE)
+    return {path: (data, restored_metadata(data, before, applied.requires, shared))}
 
 
 def _kept_removal(target: Folder, stack: str) -> Changes:

@@ -10,11 +10,11 @@ from pathlib import Path
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.finding import Finding
+from vllm_patchkit.stack.finding import Code, Finding
 from vllm_patchkit.stack.folder import LOCK, METADATA
 from vllm_patchkit.stack.lint import check_files
 from vllm_patchkit.stack.lock import add_known, format_lock, make_lock, record_release
-from vllm_patchkit.stack.metadata import parse_metadata
+from vllm_patchkit.stack.metadata import Metadata, parse_metadata
 from vllm_patchkit.stack.model import Base, Lock, Stack
 from vllm_patchkit.stack.read import read_files, read_lock, read_stack
 from vllm_patchkit.targets.base import open_base, open_release
@@ -43,12 +43,27 @@ def lint_stack(folder: Path, *, base: str | None = None, console: Console) -> li
     path = folder / LOCK
     lock = path.read_bytes() if path.is_file() else None
     try:
-        wanted = parse_metadata(files.metadata, METADATA).base
+        wanted = parse_metadata(files.metadata, METADATA)
     except StackError:
         # Without a base to name, the rules that need none still apply.
         return check_files(files, lock, lambda _: None)
-    with closing(open_base(base, wanted, console)) as release:
-        return check_files(files, lock, release.read)
+    with closing(open_base(base, wanted.base, console)) as release:
+        findings = check_files(files, lock, release.read)
+        return findings + _check_requires(wanted, release)
+
+
+def _check_requires(metadata: Metadata, release: Target) -> list[Finding]:
+    """Return what the base's METADATA has against the stack's requirements; a tree has none."""
+    owner = release.distribution
+    data = release.read(f"{owner.dist_info}/METADATA") if owner and metadata.requires else None
+    if data is None:
+        return []
+    from vllm_patchkit.wheel.narrowing import narrowing_faults
+
+    return [
+        Finding(code=Code.REQUIREMENT_INVALID, place=METADATA, message=f"[wheel] requires {fault}")
+        for fault in narrowing_faults(metadata.requires, data)
+    ]
 
 
 def lock_stack(

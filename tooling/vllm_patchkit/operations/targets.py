@@ -25,6 +25,7 @@ from vllm_patchkit.targets.answers import (
 )
 from vllm_patchkit.targets.find import find_target
 from vllm_patchkit.targets.inspect import (
+    check_requirements,
     find_interruption,
     find_leftovers,
     inspect_target,
@@ -90,7 +91,7 @@ def _recorded_status(target: Target, record: Applied) -> StackStatus:
         version=owner.version if owner else None,
         recorded=len(record.patches),
     )
-    return StackStatus(applied=record, report=report)
+    return StackStatus(applied=record, report=check_requirements(target, record, report))
 
 
 def apply(

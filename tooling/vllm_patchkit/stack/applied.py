@@ -32,6 +32,7 @@ class Applied:
 
     :param patches: name and sha256 of each applied patch file, in series order.
     :param files: every file that they changed, with its sha256 before and after all of them.
+    :param requires: the lines that the dist-info's METADATA has because of it.
     :param tool: the version of vllm-patchkit that applied them.
     """
 
@@ -43,10 +44,15 @@ class Applied:
     patches: tuple[tuple[str, str], ...]
     files: tuple[LockedFile, ...]
     tool: str
+    requires: tuple[str, ...] = ()
 
 
 def make_applied(
-    stack: Stack, lock: Lock, patches: Sequence[Patch], files: Sequence[LockedFile]
+    stack: Stack,
+    lock: Lock,
+    patches: Sequence[Patch],
+    files: Sequence[LockedFile],
+    requires: Sequence[str] = (),
 ) -> Applied:
     """Return the record of applying ``patches`` (a prefix) with the net effect ``files``."""
     return Applied(
@@ -58,6 +64,7 @@ def make_applied(
         patches=tuple((patch.name, sha256_hex(patch.data)) for patch in patches),
         files=tuple(files),
         tool=__version__,
+        requires=tuple(requires),
     )
 
 
@@ -76,7 +83,7 @@ def applied_files(
 
 def format_applied(applied: Applied) -> bytes:
     """Return the text of ``applied.json``: deterministic, one value a line."""
-    document = {
+    document: dict[str, object] = {
         "format": FORMAT,
         "stack": applied.stack,
         "version": applied.version,
@@ -90,6 +97,8 @@ def format_applied(applied: Applied) -> bytes:
         ],
         "tool": applied.tool,
     }
+    if applied.requires:
+        document["requires"] = list(applied.requires)
     return json.dumps(document, indent=1).encode("ascii") + b"\n"
 
 
@@ -125,4 +134,5 @@ def _parse_document(document: Mapping[str, Any]) -> Applied:
             for row in document["files"]
         ),
         tool=str(document["tool"]),
+        requires=tuple(map(str, document.get("requires", ()))),
     )

@@ -18,6 +18,7 @@ class Code(Enum):
     SUBSYSTEM_UNCOVERED = "S107"
     PROBE_MISSING = "S108"
     PROBE_INVALID = "S109"
+    REQUIREMENT_INVALID = "S110"
     HEADER_MISSING = "H201"
     BODY_EMPTY = "H202"
     TRAILER_MISSING = "H203"
@@ -67,6 +68,7 @@ REMEDIES = {
     Code.SUBSYSTEM_UNCOVERED: "name it in the Subsystem trailer of a patch, or drop it",
     Code.PROBE_MISSING: "add a [[probe]] for the patch to stack.toml, so that smoke can see it",
     Code.PROBE_INVALID: "patch is the NNNN of a patch; expression is one Python expression",
+    Code.REQUIREMENT_INVALID: "name a range narrower than the base's, or a new distribution",
     Code.HEADER_MISSING: "write the patch with git format-patch",
     Code.BODY_EMPTY: "say why the patch is needed, how to see it work, what lets us drop it",
     Code.TRAILER_MISSING: "add it to the last paragraph of the commit message",

@@ -15,6 +15,8 @@ FORMAT = 1
 NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 # One label becomes part of a local version label; PEP 440 allows these segments.
 LABEL = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*")
+# A requirement becomes a line of METADATA as it is written; what it may say is known with the base.
+REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[\x20-\x7e]*[\x21-\x7e])?")
 DISTRIBUTION = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)?")
 Value = TypeVar("Value")
 
@@ -32,6 +34,7 @@ class Metadata:
     patch_count: int | None
     base: Base
     probes: tuple[Probe, ...]
+    requires: tuple[str, ...]
 
     def make_stack(self, patches: tuple[Patch, ...], metadata: bytes) -> Stack:
         """Return the stack of ``patches``; ``metadata`` are the bytes that this was read from."""
@@ -47,6 +50,7 @@ class Metadata:
             patches=patches,
             probes=self.probes,
             metadata=metadata,
+            requires=self.requires,
         )
 
 
@@ -64,6 +68,7 @@ def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
     stack = document.table("stack")
     base = document.table("base")
     probes = document.take("probe", list, [])
+    wheel = document.table("wheel") if "wheel" in document.values else None
     metadata = Metadata(
         name=stack.match("name", NAME),
         label=stack.match("label", LABEL),
@@ -74,10 +79,11 @@ def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
         patch_count=stack.take("patch-count", int) if "patch-count" in stack.values else None,
         base=_parse_base(base),
         probes=tuple(_parse_probe(entry, n, source) for n, entry in enumerate(probes, 1)),
+        requires=_parse_requires(wheel) if wheel else (),
     )
     if metadata.version < 1:
         raise StackError(f"{source}: [stack] version is {metadata.version}; it counts from 1")
-    for table in (document, stack, base):
+    for table in filter(None, (document, stack, base, wheel)):
         table.require_all_read()
     return metadata
 
@@ -93,6 +99,14 @@ def _parse_base(table: _Table) -> Base:
         root=root.strip("/"),
         aliases=table.strings("aliases", ()),
     )
+
+
+def _parse_requires(table: _Table) -> tuple[str, ...]:
+    requires = table.strings("requires")
+    for one in requires:
+        if not REQUIREMENT.fullmatch(one):
+            raise StackError(f"{table.place('requires')} has {one!r}, which is no requirement")
+    return requires
 
 
 def _parse_probe(entry: object, number: int, source: str) -> Probe:

@@ -66,7 +66,10 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stack:
-    """A named, versioned series of patches on a base. ``metadata`` is ``stack.toml`` as bytes."""
+    """A named, versioned series of patches on a base. ``metadata`` is ``stack.toml`` as bytes.
+
+    :param requires: what a patched wheel requires beside what the base does, as METADATA has it.
+    """
 
     name: str
     label: str
@@ -79,6 +82,7 @@ class Stack:
     patches: tuple[Patch, ...]
     probes: tuple[Probe, ...]
     metadata: bytes
+    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

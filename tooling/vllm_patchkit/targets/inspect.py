@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError
@@ -15,10 +15,11 @@ from vllm_patchkit.stack.model import Lock
 from vllm_patchkit.stack.series import SUFFIX
 from vllm_patchkit.targets.answers import Interruption
 from vllm_patchkit.targets.model import Target
-from vllm_patchkit.targets.state import Report, check_target
+from vllm_patchkit.targets.state import FileVerdict, Report, check_target
 from vllm_patchkit.targets.tree import Folder
 from vllm_patchkit.transaction import journal
 from vllm_patchkit.transaction.lock import is_held
+from vllm_patchkit.wheel.requirements import add_requirements, missing_requirements
 
 LEFTOVER_SUFFIXES = (".rej", ".orig")
 
@@ -107,11 +108,36 @@ def inspect_target(target: Target, lock: Lock) -> Inspection:
         recorded=len(mine.patches) if mine is not None and same else None,
     )
     return Inspection(
-        report=report,
+        report=check_requirements(target, mine, report) if same else report,
         applied=mine if same else None,
         stale=None if same else mine,
         others=others,
     )
+
+
+def check_requirements(target: Target, applied: Applied | None, report: Report) -> Report:
+    """Return the report with a verdict on METADATA, if that lacks what a record says it has."""
+    path = metadata_path(target)
+    data = None if path is None else target.read(path)
+    if applied is None or not report.applied or path is None or data is None:
+        return report
+    missing = missing_requirements(data, applied.requires)
+    if not missing:
+        return report
+    verdict = FileVerdict(
+        path=path,
+        state="drifted",
+        expected=_digest(add_requirements(data, missing)),
+        found=_digest(data),
+        note=f"lacks {', '.join(missing)}",
+    )
+    return replace(report, state="drifted", files=(*report.files, verdict))
+
+
+def metadata_path(target: Target) -> str | None:
+    """Return where the METADATA of the target's owner is; None in a tree or editable install."""
+    owner = target.distribution
+    return f"{owner.dist_info}/METADATA" if owner and not owner.editable else None
 
 
 def _foreign(lock: Lock, stale: Applied | None, others: Iterable[Applied]) -> str | None:

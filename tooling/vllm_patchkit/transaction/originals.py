@@ -1,7 +1,8 @@
 """What was there before a target was patched in place. Pure.
 
 It lies beside ``applied.json``: the originals bring files back that were edited since, ``RECORD``
-comes back byte for byte. A wheel that was built patched has neither: its base is another wheel.
+and ``METADATA`` come back byte for byte. A wheel that was built patched has none of them: its
+base is another wheel.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 
 ORIGINALS = "originals.zip"
 RECORD_BEFORE = "RECORD.before"
+METADATA_BEFORE = "METADATA.before"
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 

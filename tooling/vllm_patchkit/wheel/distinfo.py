@@ -14,11 +14,13 @@ from vllm_patchkit.wheel.metadata import (
     WheelName,
     change_requirements,
     change_wheel_file,
+    normalize_name,
     set_header,
 )
 from vllm_patchkit.wheel.provenance import FILE_NAME, Provenance, format_provenance
 from vllm_patchkit.wheel.recipe import Part, Recipe
 from vllm_patchkit.wheel.record import SIGNATURES
+from vllm_patchkit.wheel.requirements import add_requirements
 from vllm_patchkit.wheel.sbom import format_sbom, sbom_name
 
 
@@ -38,16 +40,16 @@ def carried_info(base: Part, dist_info: str) -> Iterator[RawMember]:
 
 def made_info(recipe: Recipe, name: WheelName, dist_info: str) -> list[MadeMember]:
     """Return the dist-info files that this build writes, but for provenance and RECORD."""
-    base, stack, flavor = recipe.base.contents, recipe.stack, recipe.flavor
-    metadata = set_header(base.read_info("METADATA"), "Version", name.version)
-    if flavor.drop_requirements or flavor.add_requirements:
-        metadata = change_requirements(metadata, flavor.drop_requirements, flavor.add_requirements)
+    base, stack = recipe.base.contents, recipe.stack
+    requires = required(recipe)
     generator = f"vllm-patchkit {__version__}"
-    applied = make_applied(stack, recipe.lock, stack.patches, recipe.lock.files)
+    applied = make_applied(stack, recipe.lock, stack.patches, recipe.lock.files, requires)
     materials = [part.material for part in recipe.parts]
-    sbom = format_sbom(stack, recipe.lock.digest, base.distribution, name.version, materials)
+    sbom = format_sbom(
+        stack, recipe.lock.digest, base.distribution, name.version, materials, requires
+    )
     files = {
-        "METADATA": metadata,
+        "METADATA": _made_metadata(recipe, name, requires),
         "WHEEL": change_wheel_file(base.read_info("WHEEL"), name.tags, generator),
         f"sboms/{sbom_name(stack)}": sbom,
         **{
@@ -56,6 +58,34 @@ def made_info(recipe: Recipe, name: WheelName, dist_info: str) -> list[MadeMembe
         },
     }
     return [MadeMember(name=f"{dist_info}/{path}", data=data) for path, data in files.items()]
+
+
+def required(recipe: Recipe) -> tuple[str, ...]:
+    """Return what the stack requires of this wheel; a flavor may have dropped the distribution.
+
+    :raises StackError: one of them is not narrower than what the base requires.
+    """
+    stack = recipe.stack
+    if not stack.requires:
+        return ()
+    # packaging is slow to import, and few stacks need it.
+    from packaging.requirements import Requirement
+
+    from vllm_patchkit.wheel.narrowing import require_narrower
+
+    require_narrower(stack.name, stack.requires, recipe.base.contents.read_info("METADATA"))
+    dropped = {normalize_name(name) for name in recipe.flavor.drop_requirements}
+    return tuple(
+        one for one in stack.requires if normalize_name(Requirement(one).name) not in dropped
+    )
+
+
+def _made_metadata(recipe: Recipe, name: WheelName, requires: tuple[str, ...]) -> bytes:
+    flavor = recipe.flavor
+    metadata = set_header(recipe.base.contents.read_info("METADATA"), "Version", name.version)
+    if flavor.drop_requirements or flavor.add_requirements:
+        metadata = change_requirements(metadata, flavor.drop_requirements, flavor.add_requirements)
+    return add_requirements(metadata, requires) if requires else metadata
 
 
 def provenance_member(

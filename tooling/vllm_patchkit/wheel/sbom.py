@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from vllm_patchkit.stack.model import Patch, Stack
 from vllm_patchkit.version import __version__
@@ -19,13 +19,19 @@ SPEC_VERSION = "1.6"
 
 
 def format_sbom(
-    stack: Stack, digest: str, distribution: str, version: str, materials: Iterable[Material]
+    stack: Stack,
+    digest: str,
+    distribution: str,
+    version: str,
+    materials: Iterable[Material],
+    requires: Sequence[str] = (),
 ) -> bytes:
     """Return the document.
 
     :param digest: of the stack; with the version it makes the serial number, which must not be
         random.
     :param materials: the base first.
+    :param requires: what the stack adds to the base's requirements, each a property.
     """
     base, *others = materials
     reference = package_url(distribution, version)
@@ -52,6 +58,7 @@ def format_sbom(
                     "ancestors": [_component(base)],
                     "patches": [_patch(stack, patch) for patch in stack.patches],
                 },
+                **_properties(requires),
             },
         },
         "components": [_component(material) for material in others],
@@ -85,6 +92,12 @@ def _licenses(material: Material) -> dict[str, object]:
     if material.license is None:
         return {}
     return {"licenses": [{"expression": material.license, "acknowledgement": "declared"}]}
+
+
+def _properties(requires: Sequence[str]) -> dict[str, object]:
+    if not requires:
+        return {}
+    return {"properties": [{"name": "vllm-patchkit:requires", "value": one} for one in requires]}
 
 
 def _patch(stack: Stack, patch: Patch) -> dict[str, object]:
