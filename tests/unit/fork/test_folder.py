@@ -7,52 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vllm_patchkit.errors import StackError
 from vllm_patchkit.fork import folder as module
-from vllm_patchkit.fork.folder import edit_metadata, read_folder, replace_folder
-
-TOML = b"""\
-# A comment = "kept"
-format = 1
-
-[stack]
-name = "x"
-version = 3
-patch-count = 2
-
-[base]
-distribution = "vllm"
-version = "0.11.0"  # why
-root = "vllm"
-
-[[probe]]
-patch = "0001"
-imports = ["a"]
-expression = "'[base]' != 'x'"
-
-[[probe]]
-patch = "0002"
-imports = []
-expression = "True"
-"""
-
-
-def test_only_what_was_asked_for_changes() -> None:
-    edited = edit_metadata(TOML, base_version="0.11.1", patch_count=7)
-    assert edited == TOML.replace(b'"0.11.0"', b'"0.11.1"').replace(b"count = 2", b"count = 7")
-
-
-def test_probes_follow_their_patches_and_go_with_them() -> None:
-    edited = edit_metadata(TOML, numbers={"0001": None, "0002": "0001"})
-    assert edited.count(b"[[probe]]") == 1
-    assert b'patch = "0001"\nimports = []' in edited
-    swapped = edit_metadata(TOML, numbers={"0001": "0002", "0002": "0001"})
-    assert swapped.index(b'"0002"') < swapped.index(b'"0001"')
-
-
-def test_missing_base_is_an_error() -> None:
-    with pytest.raises(StackError, match="version in"):
-        edit_metadata(b"[stack]\nversion = 1\n", base_version="2")
+from vllm_patchkit.fork.folder import read_folder, replace_folder
 
 
 def test_folder_is_replaced_whole(tmp_path: Path) -> None:

@@ -82,12 +82,12 @@ def _import(args: argparse.Namespace, rules: Rules, console: Console) -> Importe
     from vllm_patchkit.fork.intake.sources import read_patches
     from vllm_patchkit.fork.store.repository import open_store
 
-    patches = read_patches(args.paths)
+    found = read_patches(args.paths)
     with open_store() as store:
         base = load_base(store, parse_base(args.base), console)
-        changes, notes = convert_patches(store, base, patches, rules)
+        changes, notes = convert_patches(store, base, found.patches, rules)
         if args.squash:
-            changes = squash(changes, args.squash, [patch.source for patch in patches])
+            changes = squash(changes, args.squash, [patch.source for patch in found.patches])
         published = write_stack(
             store,
             args.into / args.name,
@@ -97,4 +97,4 @@ def _import(args: argparse.Namespace, rules: Rules, console: Console) -> Importe
             summary=args.summary,
             force=args.force,
         )
-    return Imported(published=published, notes=tuple(notes))
+    return Imported(published=published, notes=(*found.notes, *notes))

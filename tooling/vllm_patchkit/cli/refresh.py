@@ -77,6 +77,8 @@ def print_published(result: Published, console: Console) -> None:
     ):
         for name in names:
             console.result(f"{verb:8} {name}")
+    for note in result.notes:
+        console.note(f"{console.style('quoted', 'yellow', console.err)}   {note}")
     for fault in result.faults:
         console.note(console.style("does not compile: ", "yellow", console.err) + fault)
     console.result(f"{result.folder}: {result.patches} patches, {result.unchanged} unchanged")

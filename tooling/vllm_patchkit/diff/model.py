@@ -69,3 +69,10 @@ class FileDiff:
         path = self.new_path if self.new_path is not None else self.old_path
         assert path is not None
         return path
+
+    @property
+    def sets_mode(self) -> str | None:
+        """The mode that the diff gives its file; None where it leaves it as it is."""
+        if self.new_path is None or self.new_mode == self.old_mode:
+            return None
+        return self.new_mode

@@ -16,7 +16,9 @@ SIGNATURE = b"-- \n"
 OPS: dict[bytes, Op] = {b" ": " ", b"+": "+", b"-": "-"}
 
 
-def parse_diff(data: bytes, *, strip: int = 1, source: str = "<diff>") -> tuple[FileDiff, ...]:
+def parse_diff(
+    data: bytes, *, strip: int = 1, source: str = "<diff>", first_line: int = 0
+) -> tuple[FileDiff, ...]:
     """Return the file diffs in ``data``: git's form, or plain unified diffs.
 
     Text around the diffs (mail headers, prose, a diffstat, a signature) is passed over; what
@@ -24,9 +26,11 @@ def parse_diff(data: bytes, *, strip: int = 1, source: str = "<diff>") -> tuple[
 
     :param strip: leading components to take off the names, as ``-p`` of ``git apply``.
     :param source: the file that an error message names.
+    :param first_line: how many lines to leave unread, such as those of a mail's message.
     :raises PatchFormatError: with source and line.
     """
     reader = LineReader.from_bytes(data, source)
+    reader.index = first_line
     files = []
     while _seek_header(reader):
         files.append(_parse_file(reader, strip))

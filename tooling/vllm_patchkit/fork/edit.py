@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.fork.base import BaseSpec, BaseTree, load_base
+from vllm_patchkit.fork.commits import describe_quoted, read_commits
 from vllm_patchkit.fork.folder import read_folder, replace_folder
 from vllm_patchkit.fork.publish import (
     Published,
@@ -17,7 +18,12 @@ from vllm_patchkit.fork.publish import (
     publish,
     require_stack_folder,
 )
-from vllm_patchkit.fork.series import Series, commit_patches, export_patches
+from vllm_patchkit.fork.series import (
+    Series,
+    commit_patches,
+    export_patches,
+    require_linear,
+)
 from vllm_patchkit.fork.store.git import Repository, open_repository
 from vllm_patchkit.fork.store.history import Operation, forget_last, list_operations, previous_state
 from vllm_patchkit.fork.store.repository import open_store
@@ -146,7 +152,8 @@ def refresh_session(session: Session, console: Console) -> Published:
             store, folder, files, patches, base, title="refresh", announce=session.announce
         )
         repository.run("update-ref", START_REF, head)
-    return result
+        commits = read_commits(repository, require_linear(repository, BASE_REF, head))
+    return replace(result, notes=describe_quoted(commits))
 
 
 def _publish_patches(
@@ -190,7 +197,8 @@ def refresh_folder(folder: Path, console: Console, *, check: bool) -> tuple[str,
 def append_patch(store: Repository, opened: OpenStack, commit: str, *, title: str) -> Published:
     """Add one commit, made on the stack's tip, as the stack's last patch."""
     patches = export_patches(store, opened.base.commit, commit)
-    return _publish_patches(store, opened.folder, opened.files, patches, opened.base, title=title)
+    done = _publish_patches(store, opened.folder, opened.files, patches, opened.base, title=title)
+    return replace(done, notes=describe_quoted(read_commits(store, [commit])))
 
 
 def undo(folder: Path, *, force: bool) -> str:

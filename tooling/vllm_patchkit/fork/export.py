@@ -8,10 +8,11 @@ from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, StackError, UsageError
 from vllm_patchkit.fork.base import BaseTree, load_base, parse_base
+from vllm_patchkit.fork.commits import author_of, commit_message
 from vllm_patchkit.fork.compare import find_patch
 from vllm_patchkit.fork.edit import OpenStack, load_stack
 from vllm_patchkit.fork.rebase.merge import list_conflicts, merge_patch
-from vllm_patchkit.fork.series import author_of, commit_message, export_patches
+from vllm_patchkit.fork.series import export_patches
 from vllm_patchkit.fork.store.git import Repository, git_environment
 from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.host.process import run

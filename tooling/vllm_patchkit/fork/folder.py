@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from vllm_patchkit.errors import HostError, StackError
+from vllm_patchkit.errors import HostError
 from vllm_patchkit.host.files import sync_folder
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
-BASE_VERSION = re.compile(r"(?ms)(^\[base\][^\[]*?^version\s*=\s*)\"[^\"]*\"")
-PATCH_COUNT = re.compile(r"(?m)^(patch-count\s*=\s*)\d+")
-PROBE = re.compile(r"(?ms)^\[\[probe\]\].*?(?=^\[|\Z)")
-PROBE_PATCH = re.compile(r"(?m)^(patch\s*=\s*)\"([^\"]*)\"")
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
@@ -108,38 +103,3 @@ def _exchange(fresh: Path, folder: Path) -> None:
     except BaseException:
         old.rename(folder)
         raise
-
-
-def edit_metadata(
-    metadata: bytes,
-    *,
-    base_version: str | None = None,
-    patch_count: int | None = None,
-    numbers: Mapping[str, str | None] | None = None,
-) -> bytes:
-    """Return ``stack.toml`` with these values changed and every other byte as it was.
-
-    :param patch_count: the new count, written only where the file has one.
-    :param numbers: old patch number -> new one, for the probes; the probe of a patch that is
-        gone (None) goes with it.
-    """
-    text = metadata.decode("utf-8")
-    if base_version is not None:
-        text, count = BASE_VERSION.subn(rf'\g<1>"{base_version}"', text)
-        if count != 1:
-            raise StackError("stack.toml: cannot find the version in [base] to change it")
-    if patch_count is not None:
-        text = PATCH_COUNT.sub(rf"\g<1>{patch_count}", text)
-    if numbers is not None:
-        text = PROBE.sub(lambda found: _renumber_probe(found[0], numbers), text)
-    return text.encode("utf-8")
-
-
-def _renumber_probe(text: str, numbers: Mapping[str, str | None]) -> str:
-    match = PROBE_PATCH.search(text)
-    if match is None or match[2] not in numbers:
-        return text
-    number = numbers[match[2]]
-    if number is None:
-        return ""
-    return PROBE_PATCH.sub(rf'\g<1>"{number}"', text, count=1)

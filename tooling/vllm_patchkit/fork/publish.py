@@ -9,10 +9,11 @@ from pathlib import Path
 
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.fork.base import BaseTree
-from vllm_patchkit.fork.folder import edit_metadata, read_folder, replace_folder
+from vllm_patchkit.fork.folder import read_folder, replace_folder
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.history import record_operation
 from vllm_patchkit.stack.apply import step_patches
+from vllm_patchkit.stack.edit import edit_metadata
 from vllm_patchkit.stack.effect_rules import compile_fault
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
 from vllm_patchkit.stack.lock import add_known, format_lock, make_lock, parse_lock
@@ -27,6 +28,7 @@ class Published:
     """What an operation made of a stack folder, patch files by name.
 
     :param faults: what does not byte-compile, one line each.
+    :param notes: what in the messages is written otherwise than the commits have it.
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class Published:
     renamed: tuple[tuple[str, str], ...]
     dropped: tuple[str, ...]
     faults: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def unchanged(self) -> int:
@@ -53,6 +56,7 @@ class Published:
             "renamed": [list(pair) for pair in self.renamed],
             "dropped": list(self.dropped),
             "faults": list(self.faults),
+            "notes": list(self.notes),
         }
 
 
@@ -81,7 +85,7 @@ def compose_stack(
     """
     metadata = edit_metadata(
         old[METADATA],
-        base_version=base.spec.version,
+        base={"version": base.spec.version},
         patch_count=len(patches),
         numbers=_match_numbers(old, patches),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +9,13 @@ from pathlib import Path
 
 from vllm_patchkit.diff.apply import apply_diff
 from vllm_patchkit.diff.model import FileDiff
+from vllm_patchkit.diff.modes import ORDINARY, apply_modes
 from vllm_patchkit.errors import HunkMismatch, StackError
-from vllm_patchkit.fork.store.git import Entry, Person, Repository, parse_mail_date
+from vllm_patchkit.fork.commits import author_of, commit_message, read_commits, settle_commits
+from vllm_patchkit.fork.proof import require_same
+from vllm_patchkit.fork.store.git import Entry, Repository
 from vllm_patchkit.fork.store.repository import Change, File, import_commits
-from vllm_patchkit.stack.message import split_headers
-from vllm_patchkit.stack.model import Message, Patch
+from vllm_patchkit.stack.model import Patch
 
 FORMAT_PATCH = (
     "format-patch",
@@ -109,22 +110,21 @@ class TreeState:
         entry = self._entries.get(path)
         return None if entry is None else self._repository.read_blob(entry.blob)
 
-    def mode(self, path: str | None) -> str:
-        """Return a file's mode; that of an ordinary file where there is no such file."""
-        if path is None:
-            return "100644"
-        file = self._files.get(path)
-        if file is not None:
-            return file.mode
+    def mode(self, path: str) -> str | None:
+        """Return a file's mode, None where there is no such file."""
+        if path in self._files:
+            file = self._files[path]
+            return None if file is None else file.mode
         entry = self._entries.get(path)
-        return entry.mode if entry else "100644"
+        return None if entry is None else entry.mode
 
     def apply(self, files: Sequence[FileDiff]) -> dict[str, File | None]:
         """Apply one patch and return the files that it changes."""
         after = apply_diff(files, self.read)
-        modes = {diff.path: diff.new_mode or self.mode(diff.old_path) for diff in files}
+        modes = apply_modes(files, self.mode)
         changed = {
-            path: None if data is None else File(data, modes[path]) for path, data in after.items()
+            path: None if data is None else File(data, modes[path] or ORDINARY)
+            for path, data in after.items()
         }
         self.update(changed)
         return changed
@@ -134,40 +134,25 @@ class TreeState:
         self._files.update(files)
 
 
-def author_of(message: Message) -> Person:
-    """Return a patch's author as git stores one.
-
-    :raises StackError: the name or address holds a character that a commit cannot.
-    """
-    for text in (message.author, message.email):
-        if re.search(r"[<>\n\0]", text):
-            raise StackError(f"the author {message.author!r} <{message.email}> cannot be committed")
-    return Person(message.author, message.email, parse_mail_date(message.date))
-
-
-def commit_message(patch: Patch) -> str:
-    """Return the commit message that ``git am --keep-non-patch`` makes of this file."""
-    _, lines = split_headers(patch.data.decode("utf-8", "surrogateescape").split("\n"))
-    if lines and lines[0].startswith("From: "):
-        lines = lines[1:]
-    end = next((n for n, line in enumerate(lines) if _ends_message(line)), len(lines))
-    body = "\n".join(line.rstrip() for line in lines[:end]).strip("\n")
-    return f"{patch.message.subject}\n\n{body}\n" if body else f"{patch.message.subject}\n"
-
-
-def _ends_message(line: str) -> bool:
-    return line.rstrip() == "---" or line.startswith(("diff -", "Index: ", "--- a/"))
-
-
 def export_patches(repository: Repository, base: str, tip: str) -> dict[str, bytes]:
     """Return the commits after ``base`` up to ``tip`` as patch files, name to bytes, in order.
 
     The result depends on the commits alone: not on configuration, version of git's defaults,
-    locale, or the ids of the commits.
+    locale, or the ids of the commits. Each file is read again before it is returned: it makes
+    the commit's tree, and says what the commit says (see ``settle_message``).
 
-    :raises StackError: the commits are not one line, or one of them changes nothing.
+    :raises StackError: the commits are not one line, or one of them changes nothing, or cannot
+        be said by a patch file.
     """
-    require_linear(repository, base, tip)
+    commits = read_commits(repository, require_linear(repository, base, tip))
+    settled = settle_commits(repository, base, commits)
+    tip = settled[-1].oid if settled else base
+    patches = _format_patches(repository, base, tip)
+    require_same(repository, settled, patches)
+    return patches
+
+
+def _format_patches(repository: Repository, base: str, tip: str) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
         folder = Path(name)
         repository.run(*FORMAT_PATCH, "-o", folder, f"{base}..{tip}")

@@ -56,7 +56,7 @@ def _facts(report: Report) -> Iterator[str]:
     rows = [
         ("patches", f"{len(stack.patches)} in {len(report.paths)} files, +{added} -{removed}"),
         ("base", f"{stack.base.distribution} {stack.base.version}"),
-        ("license", stack.license),
+        ("license", stack.license or "none is named"),
         ("stack digest", report.lock.digest if report.lock else "not locked"),
         *(("verified", line) for line in report.verification),
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vllm_patchkit.diff.parse import parse_diff
 from vllm_patchkit.errors import StackError
-from vllm_patchkit.stack.message import parse_message
+from vllm_patchkit.stack.message import first_diff_line, parse_message
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Patch, Stack
 from vllm_patchkit.stack.series import parse_series, patch_number
@@ -40,12 +40,14 @@ def make_stack(folder: StackFiles) -> Stack:
 def make_patch(name: str, data: bytes) -> Patch:
     """Return the patch that the file ``name`` with content ``data`` is.
 
+    What the message quotes is no part of its diff; where the message ends, ``git am`` decides.
+
     :raises PatchFormatError: the diff is malformed.
     """
     return Patch(
         name=name,
         number=patch_number(name),
         message=parse_message(data),
-        files=parse_diff(data, source=name),
+        files=parse_diff(data, source=name, first_line=first_diff_line(data)),
         data=data,
     )

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 
 from vllm_patchkit.stack.model import Message
+from vllm_patchkit.stack.prose import clean_subject, message_end
 
 MBOX_LINE = re.compile(r"From [0-9a-f]{40,64} .*")
 HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*)")
 TRAILER = re.compile(r"([A-Za-z][A-Za-z0-9-]*):[ \t]+(.*)")
 ADDRESS = re.compile(r"(.*?)\s*<([^<>]*)>")
-PATCH_TAG = re.compile(r"\[(?:[^\]]*\s)?PATCH\b[^\]]*\]\s*")
 ENCODED_WORD = re.compile(r"=\?([^?\s]+)\?([bBqQ])\?([^?\s]*)\?=")
 ENCODED_RUN = re.compile(ENCODED_WORD.pattern + r"(?:\s+" + ENCODED_WORD.pattern + ")*")
 
@@ -36,7 +36,7 @@ def parse_message(data: bytes) -> Message:
         author=name,
         email=email,
         date=headers.get("date", ""),
-        subject=PATCH_TAG.sub("", decode_words(headers.get("subject", "")), count=1),
+        subject=clean_subject(decode_words(headers.get("subject", ""))),
         body="\n".join(body).strip("\n"),
         trailers=trailers,
     )
@@ -62,13 +62,17 @@ def split_headers(lines: list[str]) -> tuple[Mapping[str, str], list[str]]:
     return headers, []
 
 
+def first_diff_line(data: bytes) -> int:
+    """Return the index of the first line after the message; 0 where no line ends the message."""
+    lines = data.decode("utf-8", "surrogateescape").split("\n")
+    _, rest = split_headers(lines)
+    end = message_end(rest)
+    return 0 if end is None else len(lines) - len(rest) + end
+
+
 def _cut_message(lines: list[str]) -> list[str]:
     """Return the lines before the diff, as ``git am`` cuts them."""
-    body = []
-    for line in lines:
-        if line.rstrip() == "---" or line.startswith(("diff -", "Index: ", "--- a/")):
-            break
-        body.append(line.rstrip("\r"))
+    body = [line.rstrip("\r") for line in lines[: message_end(lines)]]
     while body and not body[0].strip():
         body.pop(0)
     return body

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vllm_patchkit.errors import PatchFormatError
-from vllm_patchkit.fork.series import commit_message
+from vllm_patchkit.fork.commits import commit_message
 from vllm_patchkit.fork.store.git import git_environment, parse_mail_date, quote_path
 from vllm_patchkit.stack.folder import make_patch
 
@@ -32,7 +32,7 @@ def test_what_is_no_date_is_an_error() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["Body.", "Body.\n\n  indented\n\n\ntwice", "Body.\n\nKey: value\nOther: long\n  folded", ""],
+    ["Body.", "Body.\n\n  indented\n\ntwice", "Body.\n\nKey: value\nOther: long\n  folded", ""],
 )
 def test_message_is_kept_as_it_is(body: str) -> None:
     mail = f"From {'0' * 40} Mon Sep 17 00:00:00 2001\nFrom: A <a@b.c>\nDate: x\nSubject: [X] y\n\n"

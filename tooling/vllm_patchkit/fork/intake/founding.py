@@ -20,6 +20,7 @@ from vllm_patchkit.fork.publish import (
 from vllm_patchkit.fork.series import export_patches
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.repository import Change, File, import_commits
+from vllm_patchkit.stack.edit import format_toml
 from vllm_patchkit.stack.folder import METADATA
 
 
@@ -70,21 +71,13 @@ def write_stack(
 
 def format_metadata(*, name: str, label: str, summary: str, base: BaseTree) -> bytes:
     """Return the ``stack.toml`` of a new stack."""
-    quoted = summary.replace("\\", "\\\\").replace('"', '\\"')
-    lines = [
-        "format = 1",
-        "",
-        "[stack]",
-        f'name = "{name}"',
-        f'label = "{label}"',
-        "version = 1",
-        f'summary = "{quoted}"',
-        'license = "Apache-2.0"',
-        f'subsystems = ["{SUBSYSTEM}"]',
-        "",
-        "[base]",
-        f'distribution = "{base.spec.distribution}"',
-        f'version = "{base.spec.version}"',
-        f'root = "{base.root}"',
-    ]
-    return ("\n".join(lines) + "\n").encode("utf-8")
+    # Nobody said which license the patches have, so none is named.
+    stack = {"name": name, "label": label, "version": 1, "summary": summary}
+    release = {"distribution": base.spec.distribution, "version": base.spec.version}
+    return format_toml(
+        {
+            "stack": {**stack, "subsystems": [SUBSYSTEM]},
+            "base": {**release, "root": base.root},
+        },
+        format=1,
+    )

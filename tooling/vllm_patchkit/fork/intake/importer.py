@@ -6,37 +6,27 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Literal
 
 from vllm_patchkit.diff.apply import apply_file
 from vllm_patchkit.diff.model import FileDiff, Line
+from vllm_patchkit.diff.modes import ORDINARY
 from vllm_patchkit.diff.reverse import reverse_diff
 from vllm_patchkit.errors import HunkMismatch, PatchFormatError, PatchkitError, UsageError
 from vllm_patchkit.fork.base import BaseTree
+from vllm_patchkit.fork.commits import quoted_lines
 from vllm_patchkit.fork.intake.anchor import Anchored, anchor_file
 from vllm_patchkit.fork.intake.layout import Layout, parse_any, place_files
+from vllm_patchkit.fork.intake.note import Kind, Note
 from vllm_patchkit.fork.intake.sources import RawPatch
 from vllm_patchkit.fork.publish import Published
 from vllm_patchkit.fork.series import TreeState
 from vllm_patchkit.fork.store.git import Person, Repository, parse_mail_date
 from vllm_patchkit.fork.store.repository import Change, File
 from vllm_patchkit.stack.message import parse_address
+from vllm_patchkit.stack.prose import settle_message
 
 SUBSYSTEM = "fork"
 UNKNOWN_AUTHOR = "unknown author <unknown@localhost.invalid>"
-Kind = Literal["offset", "fuzz", "merged", "line ends", "layout", "left out", "refused"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Note:
-    """Something about one patch that its author should know."""
-
-    kind: Kind
-    source: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.text}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,10 +88,13 @@ def convert_patches(
     for patch in patches:
         files = _convert(intake, patch)
         if files:
-            changes.append(
-                Change(author=_author(patch, rules, base), message=_message(patch, rules, base),
-                       files=files)
-            )  # fmt: skip
+            message = _message(patch, rules, base)
+            if quoted := quoted_lines(message):
+                where = ", ".join(map(str, quoted[:5]))
+                text = f"line {where} of the message is no prose to git; '> ' put before it"
+                intake.note("quoted", patch.source, text)
+            author = _author(patch, rules, base)
+            changes.append(Change(author=author, message=settle_message(message), files=files))
     refused = [note for note in intake.notes if note.kind == "refused"]
     if refused:
         raise PatchkitError(
@@ -149,10 +142,11 @@ def _convert(intake: _Intake, patch: RawPatch) -> dict[str, File | None]:
     )
     _note_layout(intake, patch, placed.layouts, taken)
     for name in placed.missing:
-        text = f"{intake.base.spec}'s wheel does not ship {name}"
         if rules.python_only:
-            intake.note("left out", patch.source, f"left out: {text}")
+            text = f"left out: not in the wheel of {intake.base.spec}: {name}"
+            intake.note("left out", patch.source, text)
         else:
+            text = f"{intake.base.spec}'s wheel does not ship {name}"
             intake.note("refused", patch.source, text)
     return _apply(intake, patch, placed.files)
 
@@ -204,7 +198,7 @@ def _anchor(
     if line_ends:
         intake.note("line ends", patch.source, f"{source}: line ends made those of the file")
     _note_anchor(intake, patch, source, found)
-    mode = diff.new_mode or intake.tree.mode(source)
+    mode = diff.sets_mode or intake.tree.mode(source) or ORDINARY
     changed: dict[str, File | None] = {diff.new_path: File(found.content, mode)}
     if diff.renamed:
         changed[source] = None

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vllm_patchkit.errors import PatchFormatError, UsageError
-from vllm_patchkit.fork.store.git import git_environment
-from vllm_patchkit.host.process import run
+from vllm_patchkit.fork.intake.mailbox import read_mails
+from vllm_patchkit.fork.intake.note import Kind, Note
+from vllm_patchkit.fork.intake.text import clean_text
 from vllm_patchkit.stack.message import parse_address
 
 SUFFIXES = (".patch", ".diff")
 MBOX_START = re.compile(rb"(?m)^From [0-9a-f]{40,64} \w{3} \w{3} +\d")
 MAIL_HEADER = re.compile(rb"(?mi)^(?:From|Subject|Date): ")
 DIFF_START = re.compile(rb"(?m)^(?:diff --git |diff -|Index: |--- .*\n\+\+\+ )")
+# So that NNNN-Change-<path>.patch is no longer than git lets a name be.
+PATH_LENGTH = 45
 QUILT_OPTION = re.compile(r"-p(?:ab|(\d+))")
 # DEP-3 fields that carry what a mail would: https://dep-team.pages.debian.net/deps/dep3/
 DEP3 = re.compile(r"(?i)^(description|subject|author|from|date|last-update): ?(.*)$")
@@ -42,92 +44,137 @@ class RawPatch:
     strip: int | None = None
 
 
-def read_patches(paths: Sequence[Path]) -> list[RawPatch]:
+@dataclass(kw_only=True, slots=True)
+class Found:
+    """What is in the files: patches in the order in which they apply, and what is no patch."""
+
+    patches: list[RawPatch] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def note(self, kind: Kind, source: str, text: str) -> None:
+        """Remember something about a file."""
+        self.notes.append(Note(kind=kind, source=source, text=text))
+
+
+def read_patches(paths: Sequence[Path]) -> Found:
     """Return the patches in files and folders, in the order in which they apply.
 
     A folder with a ``series`` is quilt's; another one gives its ``*.patch`` and ``*.diff`` files
     at any depth, sorted by path; every other file may hold one diff or a mailbox.
 
     :raises UsageError: a path does not exist or holds no patch.
+    :raises PatchFormatError: a file that a ``series`` lists holds none; or see ``read_mails``.
     """
-    patches: list[RawPatch] = []
+    found = Found()
     for path in paths:
-        found = list(_read_folder(path)) if path.is_dir() else _read_file(path, path.name, None)
-        if not found:
-            raise UsageError(f"{path} holds no patch", hint="files end in .patch or .diff")
-        patches += found
-    return patches
+        before = len(found.patches)
+        if path.is_dir():
+            looked_at = _read_folder(path, found)
+        else:
+            looked_at = 1
+            _read_file(path, path.name, None, found)
+        if len(found.patches) == before:
+            raise _no_patch(path, looked_at)
+    return found
 
 
-def _read_folder(folder: Path) -> Iterator[RawPatch]:
+def _no_patch(path: Path, looked_at: int) -> UsageError:
+    if not looked_at:
+        return UsageError(f"{path} holds no patch", hint="files end in .patch or .diff")
+    what = "it" if not path.is_dir() else f"its {looked_at} files that end in .patch or .diff"
+    return UsageError(
+        f"{path} holds no patch: no line in {what} starts a diff",
+        hint="a diff starts with 'diff --git', or with '--- ' and '+++ '; look at the file",
+    )
+
+
+def _read_folder(folder: Path, found: Found) -> int:
+    """Read a folder and return how many files were looked at."""
     series = folder / "series"
     if series.is_file():
-        yield from _read_quilt(folder, series)
-        return
+        return _read_quilt(folder, series, found)
     files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
     for path in files:
         name = path.relative_to(folder).as_posix()
-        yield from _read_file(path, name, name.removesuffix(path.suffix))
+        if not _read_file(path, name, name.removesuffix(path.suffix), found):
+            found.note("left out", name, "left out: no line in it starts a diff")
+    return len(files)
 
 
-def _read_quilt(folder: Path, series: Path) -> Iterator[RawPatch]:
-    for number, line in enumerate(series.read_text("utf-8", "replace").splitlines(), 1):
+def _read_quilt(folder: Path, series: Path, found: Found) -> int:
+    count = 0
+    text, _ = clean_text(series.read_bytes(), str(series))
+    for number, line in enumerate(text.decode("utf-8", "replace").splitlines(), 1):
         words = re.sub(r"(^|\s)#.*", "", line).split()
         if not words:
             continue
-        strip = None
-        for option in words[1:]:
-            match = QUILT_OPTION.fullmatch(option)
-            if match is None:
-                raise PatchFormatError(
-                    f"{series}:{number}: the option {option} is not supported",
-                    hint="import takes -p0, -p1, ... and -pab; a reversed patch must be rewritten",
-                )
-            strip = int(match[1]) if match[1] else None
-        for patch in _read_file(folder / words[0], words[0], None):
-            yield replace(patch, strip=strip)
+        strip = _quilt_strip(words[1:], f"{series}:{number}")
+        before = len(found.patches)
+        if not _read_file(folder / words[0], words[0], None, found):
+            raise PatchFormatError(
+                f"{series}:{number}: {words[0]} holds no diff",
+                hint="mend the file, or take its line out of the series",
+            )
+        found.patches[before:] = [replace(one, strip=strip) for one in found.patches[before:]]
+        count += 1
+    return count
 
 
-def _read_file(path: Path, name: str, hint: str | None) -> list[RawPatch]:
+def _quilt_strip(options: Sequence[str], place: str) -> int | None:
+    strip = None
+    for option in options:
+        match = QUILT_OPTION.fullmatch(option)
+        if match is None:
+            raise PatchFormatError(
+                f"{place}: the option {option} is not supported",
+                hint="import takes -p0, -p1, ... and -pab; a reversed patch must be rewritten",
+            )
+        strip = int(match[1]) if match[1] else None
+    return strip
+
+
+def _read_file(path: Path, name: str, hint: str | None, found: Found) -> bool:
+    """Read one file and return whether anything in it is a patch, or is named as none."""
     try:
-        data = path.read_bytes()
+        raw = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    before = len(found.patches), len(found.notes)
+    data, notes = clean_text(raw, name)
     start = DIFF_START.search(data)
     head = data[: start.start()] if start else data
     if len(set(MAIL_HEADER.findall(head.replace(b"\r", b"")))) > 1 or MBOX_START.match(data):
-        return list(_read_mails(data, name))
-    if start is None:
-        return []
-    return [_read_diff(data, head, name, hint)]
+        _read_mails(data, name, found)
+    elif start is not None:
+        found.patches.append(_read_diff(data, head, name, hint))
+    if (len(found.patches), len(found.notes)) == before:
+        return False
+    for note in notes:
+        found.note("decoded", name, note)
+    return True
 
 
-def _read_mails(data: bytes, name: str) -> Iterator[RawPatch]:
-    """Split a mailbox and decode its mails, as ``git am`` would."""
-    # Where every line ends in CRLF a mail program did it; else a CR belongs to the content.
-    keep = ["--keep-cr"] if data.count(b"\r\n") < data.count(b"\n") else []
-    env = git_environment()
-    with tempfile.TemporaryDirectory(prefix="patchkit-") as held:
-        folder = Path(held)
-        argv = ["git", "mailsplit", *keep, "-b", f"-o{folder}"]
-        run(argv, input_bytes=data, env=env, cwd=folder)
-        mails = sorted(path for path in folder.iterdir() if path.name.isdigit())
-        for number, mail in enumerate(mails, 1):
-            message, patch = folder / "message", folder / "patch"
-            argv = ["git", "mailinfo", "-b", "--encoding=UTF-8", "--no-scissors"]
-            info = run([*argv, message, patch], input_bytes=mail.read_bytes(), env=env, cwd=folder)
-            fields = dict(
-                line.split(": ", 1) for line in info.decode("utf-8").splitlines() if ": " in line
+def _read_mails(data: bytes, name: str, found: Found) -> None:
+    mails = list(read_mails(data, name))
+    for number, mail in enumerate(mails, 1):
+        source = name if len(mails) == 1 else f"{name} (mail {number})"
+        subject = mail.subject or name
+        if not mail.patch:
+            found.note("left out", source, f"left out: no diff is in the mail {subject!r}")
+            continue
+        if mail.quoted is not None:
+            found.note("quoted", source, f"the message quotes a diff ({mail.quoted}); kept as text")
+        found.patches.append(
+            RawPatch(
+                source=source,
+                data=mail.patch,
+                subject=subject,
+                body=mail.body,
+                author=mail.author,
+                email=mail.email,
+                date=mail.date,
             )
-            yield RawPatch(
-                source=name if len(mails) == 1 else f"{name} (mail {number})",
-                data=patch.read_bytes(),
-                subject=fields.get("Subject", "").strip() or name,
-                body=message.read_text("utf-8", "surrogateescape").strip("\n"),
-                author=fields.get("Author", ""),
-                email=fields.get("Email", ""),
-                date=fields.get("Date", ""),
-            )
+        )
 
 
 def _read_diff(data: bytes, head: bytes, name: str, hint: str | None) -> RawPatch:
@@ -149,10 +196,24 @@ def _read_diff(data: bytes, head: bytes, name: str, hint: str | None) -> RawPatc
     return RawPatch(
         source=name,
         data=data[len(head) :],
-        subject=subject.strip() or f"Change {hint or Path(name).stem}",
+        subject=subject.strip() or f"Change {shorten_path(hint or Path(name).stem)}",
         body=text.strip("\n"),
         author=author,
         email=email,
         date=fields.get("date", ""),
         hint=hint,
     )
+
+
+def shorten_path(path: str) -> str:
+    """Return a path that fits into a subject whose file name is not cut, its folders left out.
+
+    >>> shorten_path("vllm/distributed/kv_transfer/kv_connector/v1/multi_connector.py")
+    'vllm/.../kv_connector/v1/multi_connector.py'
+    """
+    parts = path.split("/")
+    for gap in range(len(parts) - 1):
+        short = "/".join([parts[0], "...", *parts[1 + gap :]]) if gap else path
+        if len(short) <= PATH_LENGTH:
+            return short
+    return parts[-1]

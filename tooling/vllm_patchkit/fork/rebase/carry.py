@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.diff.parse import parse_diff
+from vllm_patchkit.fork.commits import author_of, commit_message
 from vllm_patchkit.fork.rebase.merge import (
     NOBODY,
     Conflict,
@@ -20,7 +21,7 @@ from vllm_patchkit.fork.rebase.outcome import PatchReport, Status
 from vllm_patchkit.fork.rebase.style import Style, changed_blobs, format_blobs, restyle_tree
 from vllm_patchkit.fork.rebase.untangle import untangle_imports
 from vllm_patchkit.fork.rebase.verdict import HunkVerdict, judge_hunk, squeeze
-from vllm_patchkit.fork.series import Series, author_of, changed_paths, commit_message
+from vllm_patchkit.fork.series import Series, changed_paths
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.stack.model import Patch
 

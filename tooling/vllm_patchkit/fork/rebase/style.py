@@ -17,8 +17,9 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from vllm_patchkit.errors import HostError, UsageError
+from vllm_patchkit.fork.commits import author_of, commit_message
 from vllm_patchkit.fork.rebase.merge import NOBODY, replace_files
-from vllm_patchkit.fork.series import Series, author_of, commit_message
+from vllm_patchkit.fork.series import Series
 from vllm_patchkit.fork.store.git import Entry, Person, Repository
 from vllm_patchkit.fork.store.repository import Change, File, import_commits
 from vllm_patchkit.host.process import capture

@@ -1,0 +1,115 @@
+"""The proof that patch files say what the commits say that they were made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from vllm_patchkit.diff.apply import apply_diff
+from vllm_patchkit.diff.model import FileDiff
+from vllm_patchkit.diff.modes import apply_modes
+from vllm_patchkit.digest import blob_id
+from vllm_patchkit.errors import PatchkitError, StackError
+from vllm_patchkit.fork.commits import Commit, author_of, commit_message
+from vllm_patchkit.fork.store.git import Entry, Repository
+from vllm_patchkit.stack.folder import make_patch
+from vllm_patchkit.stack.model import Patch
+
+HINT = "nothing was written; say it in other words (git commit --amend), and report this"
+ABSENT = "000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What one commit does to one file; None where there is no file."""
+
+    before: Entry | None
+    after: Entry | None
+
+
+def require_same(
+    repository: Repository, commits: Sequence[Commit], patches: Mapping[str, bytes]
+) -> None:
+    """Read each patch file as any reader would, and compare it with its commit.
+
+    :raises StackError: message, author or tree are not the commit's; names it.
+    """
+    if len(commits) != len(patches):
+        raise StackError(f"{len(commits)} commits gave {len(patches)} patch files", hint=HINT)
+    changes = list_changes(repository, commits)
+    for commit, (name, data) in zip(commits, patches.items(), strict=True):
+        try:
+            patch = make_patch(name, data)
+        except (PatchkitError, ValueError) as fault:
+            raise StackError(f"{commit} gives a patch that cannot be read: {fault}") from fault
+        for fault_text in _differences(repository, commit, patch, changes[commit.oid]):
+            raise StackError(f"{commit} cannot be said by a patch file: {fault_text}", hint=HINT)
+
+
+def _differences(
+    repository: Repository, commit: Commit, patch: Patch, changes: Mapping[str, Changed]
+) -> Iterator[str]:
+    if commit_message(patch) != commit.message:
+        yield "its message would be read as another one"
+    if author_of(patch.message) != commit.author:
+        author = patch.message
+        yield f"its author would be read as {author.author} <{author.email}> {author.date}"
+    try:
+        made = _apply(repository, patch.files, changes)
+    except PatchkitError as fault:
+        yield fault.message
+        return
+    for path in sorted(made.keys() | changes.keys()):
+        wanted = changes[path].after if path in changes else None
+        if path not in changes or made.get(path) != wanted:
+            found = made.get(path)
+            yield f"{path} would be {_show(found)}, and not {_show(wanted)}"
+
+
+def _show(entry: Entry | None) -> str:
+    return "gone" if entry is None else f"blob {entry.blob[:12]} of mode {entry.mode}"
+
+
+def _apply(
+    repository: Repository, files: Sequence[FileDiff], changes: Mapping[str, Changed]
+) -> dict[str, Entry | None]:
+    before = {path: change.before for path, change in changes.items()}
+
+    def read(path: str) -> bytes | None:
+        entry = before.get(path)
+        return None if entry is None else repository.read_blob(entry.blob)
+
+    def mode(path: str) -> str | None:
+        entry = before.get(path)
+        return None if entry is None else entry.mode
+
+    contents = apply_diff(files, read)
+    modes = apply_modes(files, mode)
+    return {
+        path: None if data is None else Entry(modes[path] or "", blob_id(data))
+        for path, data in contents.items()
+    }
+
+
+def list_changes(
+    repository: Repository, commits: Sequence[Commit]
+) -> dict[str, dict[str, Changed]]:
+    """Return commit id -> path -> what the commit does to it."""
+    listed = repository.run(
+        "diff-tree", "--stdin", "-r", "-z", "--root", "--no-renames", "--raw", "--no-abbrev",
+        input_bytes="".join(f"{commit.oid}\n" for commit in commits).encode(),
+    ).decode("utf-8", "surrogateescape")  # fmt: skip
+    found: dict[str, dict[str, Changed]] = {commit.oid: {} for commit in commits}
+    words = iter(listed.split("\0")[:-1])
+    current: dict[str, Changed] = {}
+    for word in words:
+        if not word.startswith(":"):
+            current = found[word.strip()]
+            continue
+        old_mode, new_mode, old, new, _ = word[1:].split(" ")
+        current[next(words)] = Changed(_entry(old_mode, old), _entry(new_mode, new))
+    return found
+
+
+def _entry(mode: str, blob: str) -> Entry | None:
+    return None if mode == ABSENT else Entry(mode, blob)
