@@ -52,6 +52,7 @@ def test_json(folder: Path, base: str, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document == {
         "format": 1,
+        "command": "lint",
         "stack": "tiny",
         "findings": [
             {
@@ -85,7 +86,7 @@ def test_an_unknown_stack_is_a_usage_error(tmp_path: Path, monkeypatch, capsys):
 
 
 def test_a_base_that_is_not_there(folder: Path, capsys):
-    assert main(["lint", str(folder), "--base", "/nowhere"]) == 1
+    assert main(["lint", str(folder), "--base", "/nowhere"]) == 2
     assert "there is no /nowhere" in capsys.readouterr().err
 
 

@@ -59,6 +59,7 @@ def test_json(folder: Path, base: str, capsys):
     assert main(["lock", str(folder), "--base", base, "--json", "--release"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "format": 1,
+        "command": "lock",
         "path": str(folder / "lock.json"),
         "changed": True,
         "label": "tiny.1",

@@ -16,8 +16,8 @@ from vllm_patchkit.cli import main
     ("words", "message"),
     [
         ([], "give one artifact"),
-        (["x.whl", "--image", "y"], "give one artifact"),
-        (["--python", sys.executable, "--scenario", "t3i"], "there is no scenario 't3i'"),
+        ([sys.executable, "--image", "y"], "give one artifact"),
+        (["--python", sys.executable, "--scenario", "t3i"], "'t3i' is none of text, t2i"),
         (["--python", sys.executable, "--image-size", "4"], "'4' is no image size"),
         (["--python", sys.executable, "--stack", "nothing"], "there is no stack 'nothing'"),
     ],
@@ -30,9 +30,10 @@ def test_a_bad_call_is_refused_with_a_hint(words, message, capsys):
     assert captured.out == ""
 
 
-def test_a_missing_environment_is_named(capsys):
-    assert main(["smoke", "--python", "/nonexistent"]) == 1
-    assert "/nonexistent is neither an interpreter nor" in capsys.readouterr().err
+def test_a_missing_artifact_is_a_mistake_of_the_call(capsys):
+    for words in (["--python", "/nonexistent"], ["/nonexistent.whl"]):
+        assert main(["smoke", *words]) == 2
+        assert f"there is no {words[-1]}\n" in capsys.readouterr().err
 
 
 def test_an_unpatched_wheel_is_refused_before_an_environment_is_made(tmp_path: Path, capsys):
@@ -54,14 +55,15 @@ def test_json_goes_to_stdout_and_progress_to_stderr(tmp_path: Path, capsys):
     assert report["format"] == 1
     assert [check["ok"] for check in report["checks"]] == [False]
     assert report["subject"]["kind"] == "environment"
-    assert json.loads((tmp_path / "smoke.json").read_text(encoding="utf-8")) == report
+    written = json.loads((tmp_path / "smoke.json").read_text(encoding="utf-8"))
+    assert {**written, "command": "smoke"} == report
     assert "FAILED" in captured.err
 
 
 def test_the_documented_keys_are_the_written_ones(tmp_path: Path, capsys):
     """Every key of smoke.json has its line in docs/smoke.md, in the same order."""
     main(["smoke", "--python", sys.executable, "--checks-only", "--json"])
-    keys = list(json.loads(capsys.readouterr().out))
+    keys = [key for key in json.loads(capsys.readouterr().out) if key != "command"]
     page = Path(__file__).parents[3] / "docs" / "smoke.md"
     rows = page.read_text(encoding="utf-8").partition("## smoke.json")[2].splitlines()
     documented = [

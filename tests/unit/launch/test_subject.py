@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vllm_patchkit.errors import HostError, TargetError, WheelError
+from vllm_patchkit.errors import HostError, UsageError, WheelError
 from vllm_patchkit.launch import subject
 from vllm_patchkit.launch import wheel_environment as environment
 
@@ -42,7 +42,7 @@ def test_an_environment_is_its_interpreter_or_its_folder(tmp_path):
     found = subject.find_environment(tmp_path)
     # The link itself, not what it points to: the environment hangs on it.
     assert found.argv[0] == str(tmp_path / "bin" / "python")
-    with pytest.raises(TargetError, match="neither an interpreter nor the folder"):
+    with pytest.raises(UsageError, match="neither an interpreter nor the folder"):
         subject.find_environment(tmp_path / "bin")
 
 

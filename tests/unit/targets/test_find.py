@@ -94,14 +94,17 @@ def test_the_package_folder_itself_gets_a_hint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [("none", "there is no"), ("file.txt", "neither a wheel nor an interpreter"),
-     ("empty", "has no folder vllm/")],
+    ("name", "message", "kind"),
+    [("none", "there is no", UsageError),
+     ("file.txt", "neither a wheel nor an interpreter", UsageError),
+     ("empty", "has no folder vllm/", TargetError)],
 )  # fmt: skip
-def test_what_is_no_target_is_said(tmp_path: Path, name: str, message: str) -> None:
+def test_what_is_no_target_is_said(
+    tmp_path: Path, name: str, message: str, kind: type[Exception]
+) -> None:
     (tmp_path / "file.txt").write_text("")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(TargetError, match=message):
+    with pytest.raises(kind, match=message):
         find(tmp_path / name)
 
 
@@ -125,7 +128,7 @@ def test_a_target_and_python_contradict_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("python", ["no-such-python", "/no/such/python"])
 def test_an_interpreter_that_does_not_exist(python: str) -> None:
-    with pytest.raises(TargetError, match="is not an interpreter that can be run"):
+    with pytest.raises(UsageError, match="is not an interpreter that can be run"):
         find(None, python=python)
 
 
@@ -166,7 +169,7 @@ def test_a_virtual_environment_that_sees_the_system_s_packages_is_asked(tmp_path
     environment = install(tmp_path / "env", {}, name="other")
     config = environment.prefix / "pyvenv.cfg"
     config.write_text(config.read_text().replace("= false", "= true"))
-    with pytest.raises(TargetError, match="neither an interpreter nor a virtual environment"):
+    with pytest.raises(UsageError, match="neither an interpreter nor a virtual environment"):
         site_folders(str(environment.prefix))
 
 

@@ -154,11 +154,11 @@ def test_the_command_line_builds(
     ("words", "status", "message"),
     [
         (["--stack", "none"], 2, "no stack 'none'"),
-        (["--flavor", "rocm"], 2, "no flavor 'rocm'"),
+        (["--flavor", "rocm"], 2, "'rocm' is none of cuda, cpu"),
         (["--python-tag", "cp312"], 2, "no --python-tag"),
-        (["--base", "none.whl"], 1, "cannot open none.whl"),
-        (["--check", "none.whl"], 1, "cannot open none.whl"),
-        (["--check", "x.whl", "--flavor", "cpu"], 2, "--check takes no --flavor"),
+        (["--base", "none.whl"], 2, "there is no none.whl"),
+        (["--check", "none.whl"], 2, "there is no none.whl"),
+        (["--check", __file__, "--flavor", "cpu"], 2, "--check takes no --flavor"),
     ],
 )
 def test_a_mistake_is_one_message_and_its_exit_code(

@@ -4,52 +4,54 @@ from __future__ import annotations
 
 import argparse
 import gc
-import io
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from vllm_patchkit.errors import ExitCode, PatchkitError, UsageError
+from vllm_patchkit.cli.parser import (
+    HEADING,
+    Parser,
+    refuse_command,
+    refuse_words,
+    require_inputs,
+)
+from vllm_patchkit.errors import ExitCode, HostError, PatchkitError, UsageError
 from vllm_patchkit.host.terminal import Console
 
 # Reading a stack makes thousands of small values and no cycle: at Python's own threshold, looking
 # for cycles takes a sixteenth of a command's time.
 GC_THRESHOLD = 100_000
+INTERRUPTED = 130
+RUNS_COMMAND = ("bisect",)
 
 
 class Command(NamedTuple):
-    """Where a subcommand lives and what ``--help`` says of it.
-
-    ``verdict``: its exit code says all; with ``--quiet``, what it prints is kept back where that
-    code is 0.
-    """
+    """Where a subcommand lives and what ``--help`` says of it."""
 
     module: str
     help: str
-    verdict: bool = False
 
 
 COMMANDS: dict[str, Command] = {
-    "verify": Command("verify", "say which state a target is in", True),
-    "status": Command("status", "say what is applied to a target, for people and machines", True),
-    "apply": Command("apply", "apply a stack to a target, as one transaction", True),
-    "revert": Command("revert", "take a stack off a target, byte for byte", True),
+    "verify": Command("verify", "say which state a target is in"),
+    "status": Command("status", "say what is applied to a target, for people and machines"),
+    "apply": Command("apply", "apply a stack to a target, as one transaction"),
+    "revert": Command("revert", "take a stack off a target, byte for byte"),
     "identify": Command("identify", "say which patches are in a wheel, an environment or a tree"),
-    "lint": Command("lint", "check a stack and report every finding", True),
-    "lock": Command("lock", "write the lock of a stack", True),
+    "lint": Command("lint", "check a stack and report every finding"),
+    "lock": Command("lock", "write the lock of a stack"),
     "wheel": Command("wheel", "build or check a patched wheel"),
     "image": Command("image", "build a container image from a patched wheel"),
     "flash-attn": Command("flash_attn", "name the prebuilt flash-attn that fits an environment"),
-    "smoke": Command(
-        "smoke", "run a wheel, an environment or an image and check what it writes", True
-    ),
+    "smoke": Command("smoke", "run a wheel, an environment or an image and check what it writes"),
     "bench": Command("bench", "measure guided generation against plain sequences"),
-    "import": Command("import_", "turn patches of any layout into a locked stack", True),
+    "import": Command("import_", "turn patches of any layout into a locked stack"),
     "edit": Command("edit", "open a stack as a git work tree, one commit a patch"),
-    "refresh": Command("refresh", "write a work tree's commits back as patches", True),
-    "new": Command("new", "start a patch from changes made in an environment or a tree", True),
+    "refresh": Command("refresh", "write a work tree's commits back as patches"),
+    "new": Command("new", "start a patch from changes made in an environment or a tree"),
     "undo": Command("undo", "take back the last operation on a stack"),
     "diff": Command("diff", "show the net change of a stack"),
     "range-diff": Command("range_diff", "compare two versions of a stack"),
@@ -58,27 +60,29 @@ COMMANDS: dict[str, Command] = {
     "bisect": Command("bisect", "find the patch that breaks a command"),
     "export": Command("export", "write patches for upstream: mailbox, bundle or branch"),
     "report": Command("report", "write a stack as one page"),
-    "doctor": Command("doctor", "explain an environment and how to mend it", True),
+    "doctor": Command("doctor", "explain an environment and how to mend it"),
     "release": Command("release", "write everything that a release publishes"),
-    "verify-release": Command("verify_release", "check a release folder", True),
+    "verify-release": Command("verify_release", "check a release folder"),
     "completion": Command("completion", "print a completion script for a shell"),
 }
 
 
-def make_parser(*wanted: str) -> argparse.ArgumentParser:
+def make_parser(*wanted: str) -> Parser:
     """Return the parser of the wanted commands, or one that lists all for ``--help`` and errors.
 
     Only the modules of wanted commands are imported; making every other parser would take longer
     than many a command.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="vllm-patchkit",
         description="Apply, build, prove and maintain source patches on a pinned vLLM.",
-        epilog="vllm-patchkit COMMAND --help shows a command's options and an example.",
+        epilog="vllm-patchkit COMMAND --help shows a command's options and examples.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("-q", "--quiet", action="store_true", help="print errors and results only")
+    common = Parser(add_help=False)
+    common.add_argument(
+        "-q", "--quiet", action="store_true", help="print the result and errors, nothing by the way"
+    )
     common.add_argument("--log-file", metavar="FILE", help="also write every message to FILE")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name in wanted or COMMANDS:
@@ -89,74 +93,105 @@ def make_parser(*wanted: str) -> argparse.ArgumentParser:
             parents=[common],
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        sub.set_defaults(parser=sub)
         if name in wanted:
             module = import_module(f"vllm_patchkit.cli.{entry.module}")
             sub.description = module.__doc__
+            sub.epilog = HEADING + module.EXAMPLES
             module.configure_parser(sub)
             sub.set_defaults(execute=module.execute)
     return parser
+
+
+def parse_call(words: Sequence[str]) -> argparse.Namespace:
+    """Return the arguments of a call; ``words`` of a command to run follow ``--``.
+
+    :raises UsageError: there is no such command, option or choice; names the likely one.
+    :raises SystemExit: ``--help`` was asked for, and is printed.
+    """
+    name = words[0] if words else ""
+    if name and not name.startswith("-") and name not in COMMANDS:
+        raise refuse_command(name, COMMANDS)
+    own, run = list(words), []
+    if name in RUNS_COMMAND and "--" in own:
+        cut = own.index("--")
+        own, run = own[:cut], own[cut + 1 :]
+    parser = make_parser(*(word for word in words[:1] if word in COMMANDS))
+    args, left = parser.parse_known_args(own)
+    if left:
+        raise refuse_words(left, getattr(args, "parser", parser))
+    args.words = run
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     A known error is one message and a hint, no traceback, and so is a file that the system does not
-    let us have; an unknown one keeps its traceback.
+    let us have; an unknown one keeps its traceback. With ``--json`` it is JSON on stdout, too.
     """
     if argv is None:
         gc.set_threshold(GC_THRESHOLD)
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = make_parser(*(word for word in words[:1] if word in COMMANDS))
     try:
-        args = parser.parse_args(words)
+        args = parse_call(words)
     except SystemExit as done:
         return int(done.code or 0)
+    except UsageError as error:
+        return _fail(Console(), words[0], error, as_json="--json" in words)
     if args.version:
         from vllm_patchkit.version import __version__
 
         print(__version__)
         return ExitCode.OK
     if args.command is None:
-        parser.print_help()
+        make_parser().print_help()
         return ExitCode.USAGE
     return _execute(args)
 
 
 def _execute(args: argparse.Namespace) -> int:
     console = Console(quiet=args.quiet)
-    kept_back = _keep_back(args, console)
+    fail = partial(_fail, console, args.command, as_json=getattr(args, "json", False))
     try:
         if args.log_file:
             console.log = _open_log(args.log_file)
-        code = int(args.execute(args, console))
-        if code != ExitCode.OK:
-            sys.stdout.write(kept_back.getvalue())
-        return code
+        require_inputs(args)
+        return int(args.execute(args, console))
     except PatchkitError as error:
-        console.error(error.message, error.hint)
-        return int(error.exit_code)
+        return fail(error)
     except KeyboardInterrupt:
-        console.error("interrupted")
-        return 130
+        fail(PatchkitError("interrupted"), code=INTERRUPTED)
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return ExitCode.OK
     except OSError as error:
         if error.filename is None:
             raise
-        console.error(f"{error.filename}: {error.strerror}")
-        return int(ExitCode.ENVIRONMENT)
+        return fail(HostError(f"{error.filename}: {error.strerror}"))
     finally:
         if console.log is not None:
             console.log.close()
 
 
-def _keep_back(args: argparse.Namespace, console: Console) -> io.StringIO:
-    """Let a quiet verdict be printed only if it is bad; return where it is until then."""
-    kept_back = io.StringIO()
-    if args.quiet and COMMANDS[args.command].verdict and not getattr(args, "json", False):
-        console.out = kept_back
-    return kept_back
+def _fail(
+    console: Console,
+    command: str,
+    error: PatchkitError,
+    *,
+    as_json: bool,
+    code: int | None = None,
+) -> int:
+    """Say what went wrong, for machines where they asked, and return the exit code."""
+    code = int(error.exit_code) if code is None else code
+    console.error(error.message, error.hint)
+    if as_json:
+        from vllm_patchkit.cli.options import print_document
+
+        what = {"message": error.message, "hint": error.hint, "exit_code": code}
+        print_document(console, command, {"error": what})
+    return code
 
 
 def _open_log(name: str) -> TextIO:

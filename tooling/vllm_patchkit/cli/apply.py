@@ -15,8 +15,7 @@ from vllm_patchkit.cli.options import add_stack_option, add_target_options, prin
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
-EXAMPLE = """\
-example:
+EXAMPLES = """\
   vllm-patchkit apply --python ENV/bin/python
   vllm-patchkit apply --stack emu3_5 --upto 0007 --dry-run path/to/checkout
 """
@@ -24,7 +23,6 @@ example:
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``apply``."""
-    parser.epilog = EXAMPLE
     add_target_options(parser)
     add_stack_option(parser)
     parser.add_argument("--upto", metavar="NNNN", help="apply the patches up to this one")

@@ -1,11 +1,4 @@
-"""Measure guided generation: steps of N images against steps of 2N plain sequences.
-
-Examples:
-  vllm-patchkit bench generate --python .venv/bin/python --images 1,8,32 --size 8x8
-  vllm-patchkit bench generate --python /tmp/venv --device cuda --full-size --size 16x16
-  vllm-patchkit bench generate --python /tmp/venv --device cuda --full-size --images 1 \\
-      --profile profile.txt
-"""
+"""Measure guided generation: steps of N images against steps of 2N plain sequences."""
 
 from __future__ import annotations
 
@@ -14,11 +7,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.bench.generate import BenchReport
+
+EXAMPLES = """\
+  vllm-patchkit bench generate --python .venv/bin/python --images 1,8,32 --size 8x8
+  vllm-patchkit bench generate --python /tmp/venv --device cuda --full-size --size 16x16
+  vllm-patchkit bench generate --python /tmp/venv --device cuda --full-size --images 1 \\
+      --profile profile.txt
+"""
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
@@ -27,27 +29,44 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--python", type=Path, default=Path(sys.executable), metavar="PATH", help="the environment"
     )
-    parser.add_argument("--images", default="1,8,32", metavar="N,N", help="images at once")
-    parser.add_argument("--size", default="32x32", metavar="HxW", help="in visual tokens")
     parser.add_argument(
-        "--stagger", type=int, default=0, metavar="STEPS", help="between arrivals; 0: all at once"
+        "--images", default="1,8,32", metavar="N,N", help="images at once, default: %(default)s"
+    )
+    parser.add_argument(
+        "--size", default="32x32", metavar="HxW", help="in visual tokens, default: %(default)s"
+    )
+    parser.add_argument(
+        "--stagger",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="between arrivals; the default, 0: all at once",
     )
     parser.add_argument("--full-size", action="store_true", help="the published 34 B dimensions")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--tp", type=int, default=1, metavar="N", help="tensor parallel size")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    parser.add_argument(
+        "--tp", type=int, default=1, metavar="N", help="tensor parallel size, default: 1"
+    )
     parser.add_argument("--quantization", metavar="METHOD", help="such as fp8")
     parser.add_argument("--dtype", help="of the small model (float32 on a CPU, else bfloat16)")
-    parser.add_argument("--rounds", type=int, default=3, help="repetitions; medians count")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="repetitions, default: 3; medians count"
+    )
     parser.add_argument(
         "--top-k", type=int, metavar="K", help="of both sides (5120, small model 160; 0: none)"
     )
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs, no torch.compile")
     parser.add_argument("--in-process", action="store_true", help="engine core in one process")
-    parser.add_argument("--gpu-memory-utilization", type=float, metavar="FRACTION")
-    parser.add_argument("--timeout", type=float, default=590.0, metavar="SECONDS")
+    parser.add_argument(
+        "--gpu-memory-utilization", type=float, metavar="FRACTION", help="as vllm serve takes it"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=590.0, metavar="SECONDS", help="of the whole, default: 590"
+    )
     parser.add_argument("--profile", type=Path, metavar="FILE", help="write the top costs there")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    add_json_option(parser, "the results")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON there")
+    take_inputs(parser, "python")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -91,7 +110,10 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if args.profile and report.profile:
         replace_file(args.profile, report.profile.encode())
         console.note(f"wrote {args.profile}")
-    console.result(data.decode().rstrip() if args.json else _render(report, console))
+    if args.json:
+        print_document(console, "bench", report.to_json())
+    else:
+        console.result(_render(report, console))
     return int(report.exit_code)
 
 

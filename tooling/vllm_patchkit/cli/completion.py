@@ -12,8 +12,7 @@ from vllm_patchkit.errors import ExitCode, HostError
 from vllm_patchkit.host.terminal import Console
 
 SHELLS = ("bash", "zsh")
-EXAMPLE = """\
-example:
+EXAMPLES = """\
   vllm-patchkit completion bash > ~/.local/share/bash-completion/completions/vllm-patchkit
   vllm-patchkit completion zsh > ~/.zfunc/_vllm-patchkit    (with ~/.zfunc in fpath)
 """
@@ -21,7 +20,6 @@ example:
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``completion``."""
-    parser.epilog = EXAMPLE
     parser.add_argument("shell", choices=SHELLS, help="the shell to complete in")
 
 

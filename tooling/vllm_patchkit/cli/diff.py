@@ -1,22 +1,23 @@
-"""Show the net change of a stack, or of one of its patches.
-
-examples:
-  vllm-patchkit diff emu3_5 --stat
-  vllm-patchkit diff emu3_5 --patch 0007
-  vllm-patchkit diff emu3_5 > net.diff       (git apply takes it)
-"""
+"""Show the net change of a stack, or of one of its patches."""
 
 from __future__ import annotations
 
 import argparse
 
+from vllm_patchkit.cli.options import add_stack_argument
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console, wants_colour
+
+EXAMPLES = """\
+  vllm-patchkit diff emu3_5 --stat
+  vllm-patchkit diff emu3_5 --patch 0007
+  vllm-patchkit diff emu3_5 > net.diff       (git apply takes it)
+"""
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``diff``."""
-    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    add_stack_argument(parser)
     parser.add_argument("--patch", metavar="NNNN", help="only this patch")
     parser.add_argument("--stat", action="store_true", help="files and line counts only")
 

@@ -7,19 +7,19 @@ that shadows it, torch and CUDA, flash-attn, requirements, GPUs, memory for a mo
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllm_patchkit.cli.options import add_json_option, add_stack_option, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.doctor.model import Diagnosis
 
-EXAMPLE = """\
-example:
+EXAMPLES = """\
   vllm-patchkit doctor --python ENV/bin/python
   vllm-patchkit doctor --image my/vllm:latest
   vllm-patchkit doctor --model /models/Emu3.5-Image --tensor-parallel-size 2
@@ -28,18 +28,22 @@ example:
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``doctor``."""
-    parser.epilog = EXAMPLE
     subject = parser.add_mutually_exclusive_group()
     subject.add_argument("--python", type=Path, help="interpreter to look at (default: this one)")
     subject.add_argument("--image", help="container image to look into, with docker")
     parser.add_argument("--cwd", type=Path, help="folder from which vLLM would be started")
-    parser.add_argument("--stack", default="emu3_5", help="stack whose state is checked")
+    add_stack_option(parser, "the stack whose state is checked (default: the only one)")
     parser.add_argument("--model", type=Path, help="checkpoint (or config.json) that should fit")
-    parser.add_argument("--tensor-parallel-size", "--tp", type=int, default=1)
-    parser.add_argument("--gpu-memory-utilization", type=float, default=0.9)
-    parser.add_argument("--quantization", choices=["fp8"])
-    parser.add_argument("--max-model-len", type=int)
-    parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON")
+    parser.add_argument(
+        "--tensor-parallel-size", "--tp", type=int, default=1, metavar="N", help="default: 1"
+    )
+    parser.add_argument(
+        "--gpu-memory-utilization", type=float, default=0.9, metavar="FRACTION", help="default: 0.9"
+    )
+    parser.add_argument("--quantization", choices=["fp8"], help="of the weights")
+    parser.add_argument("--max-model-len", type=int, metavar="N", help="as vllm serve takes it")
+    add_json_option(parser, "the diagnosis")
+    take_inputs(parser, "python", "cwd", "model")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -51,6 +55,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         read_model_need,
     )
     from vllm_patchkit.doctor.patches import check_patches
+    from vllm_patchkit.stack.read import find_stack
 
     need = None
     if args.model:
@@ -67,17 +72,16 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     else:
         python = args.python or Path(sys.executable)
         facts, subject = collect_facts(python, cwd=args.cwd), str(python)
-        more = check_patches(args.stack, python)
+        more = check_patches(find_stack(args.stack) if args.stack else None, python)
     diagnosis = diagnose(facts, subject=subject, need=need, more=more)
     if args.json:
         document = {
-            "format": 1,
             "subject": diagnosis.subject,
             "healthy": diagnosis.healthy,
             "summary": dict(diagnosis.summary),
             "findings": [finding.as_json() for finding in diagnosis.findings],
         }
-        console.result(json.dumps(document, indent=2))
+        print_document(console, "doctor", document)
     else:
         _render(diagnosis, console)
     return ExitCode.OK if diagnosis.healthy else ExitCode.FAILED

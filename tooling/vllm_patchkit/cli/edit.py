@@ -2,11 +2,6 @@
 
 The result on stdout is the path of the work tree. Commit, amend, reorder and drop there with
 ordinary git; `vllm-patchkit refresh` writes the commits back as patches.
-
-example:
-  cd "$(vllm-patchkit edit emu3_5)"
-  git commit --fixup=HEAD~3 && git rebase --interactive --autosquash refs/patchkit/base
-  vllm-patchkit refresh
 """
 
 from __future__ import annotations
@@ -14,13 +9,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vllm_patchkit.cli.options import add_stack_argument
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
+
+EXAMPLES = """\
+  cd "$(vllm-patchkit edit emu3_5)"
+  git commit --fixup=HEAD~3 && git rebase --interactive --autosquash refs/patchkit/base
+  vllm-patchkit refresh
+"""
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``edit``."""
-    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    add_stack_argument(parser)
     parser.add_argument("--dir", type=Path, metavar="DIR", help="where to put the work tree")
     parser.add_argument("--close", action="store_true", help="delete the stack's work tree")
     parser.add_argument(

@@ -2,11 +2,6 @@
 
 `git am` cuts tags such as [Core] off the subject unless it is told --keep-non-patch. Chosen
 patches are merged onto the base without the others; one that needs those is refused.
-
-examples:
-  vllm-patchkit export emu3_5 --upto 0007 -o series.mbox && git am --keep-non-patch series.mbox
-  vllm-patchkit export emu3_5 --only 0003 --only 0005 --upstream -o fix.mbox
-  vllm-patchkit export emu3_5 --checkout ~/src/vllm --onto v0.11.0 --branch emu3_5
 """
 
 from __future__ import annotations
@@ -14,13 +9,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vllm_patchkit.cli.options import add_stack_argument
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
+
+EXAMPLES = """\
+  vllm-patchkit export emu3_5 --upto 0007 -o series.mbox && git am --keep-non-patch series.mbox
+  vllm-patchkit export emu3_5 --only 0003 --only 0005 --upstream -o fix.mbox
+  vllm-patchkit export emu3_5 --checkout ~/src/vllm --onto v0.11.0 --branch emu3_5
+"""
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``export``."""
-    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    add_stack_argument(parser)
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--upto", metavar="NNNN", help="the patches up to this one")
     choice.add_argument("--only", action="append", metavar="NNNN", help="this patch; may repeat")
@@ -32,6 +35,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--upstream", action="store_true", help="leave out the trailers that only a fork needs"
     )
+    take_inputs(parser, "checkout")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 from typing import TYPE_CHECKING
 
+from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.doctor.flash_attn import Environment
 
-EXAMPLE = """\
-example:
+EXAMPLES = """\
   vllm-patchkit flash-attn --python ENV/bin/python
   vllm-patchkit flash-attn --python-version 3.12 --torch 2.8 --cuda 12 --cxx11-abi true
   vllm-patchkit flash-attn --check
@@ -28,16 +28,14 @@ example:
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``flash-attn``."""
-    parser.epilog = EXAMPLE
     parser.add_argument("--python", help="interpreter of the environment (default: this one)")
     parser.add_argument("--python-version", help="such as 3.12")
     parser.add_argument("--torch", help="such as 2.8")
     parser.add_argument("--cuda", help="such as 12 or 12.8")
     parser.add_argument("--cxx11-abi", choices=["true", "false"], help="torch's C++ ABI")
     parser.add_argument("--check", action="store_true", help="check the installed flash-attn")
-    parser.add_argument(
-        "--json", action="store_true", help="print the file or the findings as JSON"
-    )
+    add_json_option(parser, "the file or the findings")
+    take_inputs(parser, "python")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -55,7 +53,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     findings = check_installed(folders, environment)
     if args.json:
         rows = [dataclasses.asdict(finding) for finding in findings]
-        console.result(json.dumps({"format": 1, "findings": rows}, indent=2))
+        print_document(console, "flash-attn", {"findings": rows})
         misfit = any(finding.fits is False for finding in findings)
         return ExitCode.FAILED if misfit else ExitCode.OK
     marks = {True: ("fits", "green"), False: ("does not fit", "red"), None: ("unknown", "yellow")}
@@ -70,7 +68,10 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _print_file(name: str, args: argparse.Namespace, console: Console) -> int:
-    console.result(json.dumps({"format": 1, "file": name}, indent=2) if args.json else name)
+    if args.json:
+        print_document(console, "flash-attn", {"file": name})
+    else:
+        console.result(name)
     return ExitCode.OK
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import add_target_options, describe_target, print_json
+from vllm_patchkit.cli.options import add_target_options, describe_target, print_reports
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.targets.answers import IdentifyReport
 
-EXAMPLE = """\
-example:
+EXAMPLES = """\
   vllm-patchkit identify vllm-0.11.0+emu3.5.3-cp38-abi3-manylinux1_x86_64.whl
   vllm-patchkit identify --python ENV/bin/python --stack emu3_5
   vllm-patchkit identify --image vllm-emu3-5:0.11.0-emu3.5.3
@@ -26,8 +25,7 @@ STYLES = {"in": "green", "out": "dim", "partly": "yellow", "unknown": "red"}
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``identify``."""
-    parser.epilog = EXAMPLE
-    add_target_options(parser)
+    add_target_options(parser, nargs="*")
     parser.add_argument("--image", metavar="NAME", help="look into a container image")
     parser.add_argument(
         "--stack",
@@ -43,12 +41,21 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.operations.targets import identify
 
     if args.image:
-        answer = _identify_image(args)
+        answers = [_identify_image(args)]
     else:
-        answer = identify(args.target, python=args.python, stacks=args.stack)
+        answers = [
+            identify(target, python=args.python, stacks=args.stack)
+            for target in args.target or [None]
+        ]
     if args.json:
-        print_json(console, "identify", answer)
-        return ExitCode.OK
+        print_reports(console, "identify", answers)
+    else:
+        for answer in answers:
+            _print(answer, console)
+    return ExitCode.OK
+
+
+def _print(answer: IdentifyReport, console: Console) -> None:
     if answer.target is not None:
         console.result(describe_target(answer.target))
     for stack in answer.stacks:
@@ -59,7 +66,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             console.result(f"  {state}  {patch.name}" + (f"  ({patch.note})" if patch.note else ""))
     for record in answer.recorded:
         console.result(f"recorded: {record.stack} {record.label}, {len(record.patches)} patches")
-    return ExitCode.OK
 
 
 def _identify_image(args: argparse.Namespace) -> IdentifyReport:

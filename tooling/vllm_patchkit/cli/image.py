@@ -7,10 +7,11 @@ without rights, with the wheel's provenance and SBOM inside. Equal inputs give a
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from vllm_patchkit.container.build import BuiltImage
     from vllm_patchkit.container.plan import ImagePlan
 
-EXAMPLE = """\
-example:
+EXAMPLES = """\
   vllm-patchkit image --flavor cuda
   vllm-patchkit image --wheel wheels/out/vllm-0.11.0+emu3.5.3-cp38-abi3-manylinux1_x86_64.whl \\
       --flash-attn flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-cp312-cp312-linux_x86_64.whl
@@ -31,7 +31,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``image``."""
     from vllm_patchkit.container.plan import DEFAULT_BASE
 
-    parser.epilog = EXAMPLE
     parser.add_argument("--flavor", choices=["cuda", "cpu"], default="cuda", help="default: cuda")
     parser.add_argument("--wheel", type=Path, help="default: the only one in wheels/out")
     parser.add_argument("--base-image", default=DEFAULT_BASE, help="default: %(default)s")
@@ -47,10 +46,11 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", help="network of the build's steps, such as none or host")
     parser.add_argument("--no-cache", action="store_true", help="run every step again")
     parser.add_argument("--no-pull", action="store_true", help="take only a base that is here")
-    parser.add_argument("--json", action="store_true", help="print what was built as JSON")
+    add_json_option(parser, "what was built")
     parser.add_argument(
         "--print-args", action="store_true", help="print `docker build` arguments and build nothing"
     )
+    take_inputs(parser, "wheel", "requirements", "wheelhouse", "flash_attn", "files")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -103,7 +103,6 @@ def _make_plan(args: argparse.Namespace) -> ImagePlan:
 def _report(image: BuiltImage, console: Console, *, as_json: bool) -> None:
     if as_json:
         document = {
-            "format": 1,
             "digest": image.digest,
             "tags": list(image.tags),
             "reproducible_id": image.sealed,
@@ -111,7 +110,7 @@ def _report(image: BuiltImage, console: Console, *, as_json: bool) -> None:
                 {"digest": layer.digest, "size_bytes": layer.size_bytes} for layer in image.layers
             ],
         }
-        console.result(json.dumps(document, indent=2))
+        print_document(console, "image", document)
         return
     from vllm_patchkit.container.seal import OWN_LAYERS
 

@@ -3,11 +3,6 @@
 Takes folders of per-file diffs, one big diff, mailboxes, quilt series, in any -p level, with
 names relative to the wheel or to the package. Hunks that lost their place are put back by
 git's own search and reported; nothing is placed silently, nothing is left out silently.
-
-examples:
-  vllm-patchkit import ./diffs --base vllm==0.11.0 --name myfork
-  vllm-patchkit import feature.diff --base vllm==0.11.0 --name myfork --squash "Add feature"
-  vllm-patchkit import series.mbox --base ./vllm_omni-0.11.0-py3-none-any.whl --name omni
 """
 
 from __future__ import annotations
@@ -16,12 +11,19 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import print_document
+from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.fork.intake.importer import Imported, Rules
+
+EXAMPLES = """\
+  vllm-patchkit import ./diffs --base vllm==0.11.0 --name myfork
+  vllm-patchkit import feature.diff --base vllm==0.11.0 --name myfork --squash "Add feature"
+  vllm-patchkit import series.mbox --base ./vllm_omni-0.11.0-py3-none-any.whl --name omni
+"""
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +45,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", help="local version label (default: from the name)")
     parser.add_argument("--summary", help="one line for stack.toml")
     parser.add_argument("--force", action="store_true", help="replace a stack of that name")
-    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+    add_json_option(parser, "what was done")
+    take_inputs(parser, "paths")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:

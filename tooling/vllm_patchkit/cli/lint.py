@@ -2,34 +2,37 @@
 
 Checked are the series, the mail headers and trailers, the form of the diffs, that each prefix of
 the series applies exactly and byte-compiles, and that the lock is up to date.
-
-example:
-  vllm-patchkit lint patches/emu3_5 --base vllm-0.11.0-cp38-abi3-manylinux1_x86_64.whl
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
+from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.operations.stacks import lint_stack
 from vllm_patchkit.stack.finding import Finding
 from vllm_patchkit.stack.read import find_stack
 
-JSON_FORMAT = 1
+EXAMPLES = """\
+  vllm-patchkit lint patches/emu3_5 --base vllm-0.11.0-cp38-abi3-manylinux1_x86_64.whl
+"""
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lint``."""
-    parser.add_argument("stack", nargs="?", help="folder or name (default: the only one here)")
+    add_stack_argument(parser)
     parser.add_argument(
         "--base",
         metavar="WHEEL|TREE",
         help="what the stack is cut from (default: the release's wheel, fetched once)",
     )
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add_json_option(parser, "the findings")
+    take_inputs(parser, "base")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -37,7 +40,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     folder = find_stack(args.stack)
     findings = lint_stack(folder, base=args.base, console=console)
     if args.json:
-        console.result(_format_json(folder.name, findings))
+        print_document(console, "lint", _document(folder.name, findings))
     else:
         for finding in findings:
             _print_finding(finding, console)
@@ -52,11 +55,8 @@ def _print_finding(finding: Finding, console: Console) -> None:
     console.result(console.style(f"    {finding.code.remedy}", "dim"))
 
 
-def _format_json(stack: str, findings: Sequence[Finding]) -> str:
-    import json
-
-    document = {
-        "format": JSON_FORMAT,
+def _document(stack: str, findings: Sequence[Finding]) -> dict[str, Any]:
+    return {
         "stack": stack,
         "findings": [
             {
@@ -69,4 +69,3 @@ def _format_json(stack: str, findings: Sequence[Finding]) -> str:
             for finding in findings
         ],
     }
-    return json.dumps(document, indent=2)

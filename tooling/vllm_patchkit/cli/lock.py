@@ -2,27 +2,30 @@
 
 The lock is derived from the patches and the base, never written by hand. Recorded versions and
 the hashes of other releases are carried over.
-
-example:
-  vllm-patchkit lock emu3_5
-  vllm-patchkit lock emu3_5 --known 0.10.2 0.11.1 vllm-0.11.2-cp38-abi3-manylinux1_x86_64.whl
-  vllm-patchkit lock emu3_5 --release
 """
 
 from __future__ import annotations
 
 import argparse
 
+from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.operations.stacks import lock_stack
 from vllm_patchkit.stack.lock import version_label
 from vllm_patchkit.stack.read import find_stack
 
+EXAMPLES = """\
+  vllm-patchkit lock emu3_5
+  vllm-patchkit lock emu3_5 --known 0.10.2 0.11.1 vllm-0.11.2-cp38-abi3-manylinux1_x86_64.whl
+  vllm-patchkit lock emu3_5 --release
+"""
+
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lock``."""
-    parser.add_argument("stack", nargs="?", help="folder or name (default: the only one here)")
+    add_stack_argument(parser)
     parser.add_argument(
         "--base",
         metavar="WHEEL|TREE",
@@ -43,7 +46,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail if the lock would change"
     )
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    add_json_option(parser, "the outcome")
+    take_inputs(parser, "base")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -58,16 +62,13 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     )
     label = version_label(done.stack, done.lock)
     if args.json:
-        import json
-
         outcome = {
-            "format": 1,
             "path": str(done.path),
             "changed": done.changed,
             "label": label,
             "digest": done.lock.digest,
         }
-        console.result(json.dumps(outcome, indent=2))
+        print_document(console, "lock", outcome)
     else:
         if not done.changed:
             state = "is up to date"

@@ -3,10 +3,6 @@
 Lines are followed through the patches in between. "same lines" and "needs" (the later patch
 changes a file that the earlier one makes) fix the order; "near" means within git's three lines
 of context. Names that a later patch writes are listed as hints.
-
-examples:
-  vllm-patchkit matrix emu3_5
-  vllm-patchkit matrix emu3_5 --with ./patches/other --json
 """
 
 from __future__ import annotations
@@ -15,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllm_patchkit.cli.options import print_document
+from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
@@ -24,12 +20,17 @@ if TYPE_CHECKING:
 
 COLOURS = {"same lines": "red", "needs": "red", "near": "yellow", "same file": "dim"}
 
+EXAMPLES = """\
+  vllm-patchkit matrix emu3_5
+  vllm-patchkit matrix emu3_5 --with ./patches/other --json
+"""
+
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``matrix``."""
-    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    add_stack_argument(parser)
     parser.add_argument("--with", dest="other", metavar="STACK", help="a second stack")
-    parser.add_argument("--json", action="store_true", help="print the relations as JSON")
+    add_json_option(parser, "the relations")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:

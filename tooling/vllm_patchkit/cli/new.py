@@ -2,31 +2,33 @@
 
 What differs from the release with the stack applied (or from the bare release, whichever is
 closer) becomes the stack's last patch: edited, new, deleted and renamed files.
-
-examples:
-  vllm-patchkit new emu3_5 --from .venv/lib/python3.12/site-packages -m "[Core] Fix the count"
-  vllm-patchkit new emu3_5 --from ~/src/vllm -m "[Core] Fix it" --author "Ada <ada@example.org>"
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.fork.store.git import Person
 
+EXAMPLES = """\
+  vllm-patchkit new emu3_5 --from .venv/lib/python3.12/site-packages -m "[Core] Fix the count"
+  vllm-patchkit new emu3_5 --from ~/src/vllm -m "[Core] Fix it" --author "Ada <ada@example.org>"
+"""
+
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``new``."""
-    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    add_stack_argument(parser)
     parser.add_argument(
         "--from", dest="place", type=Path, required=True, metavar="DIR",
         help="folder that holds the package: site-packages, an environment, or a tree",
@@ -35,7 +37,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--author", help='"Name <address>" (default: GIT_AUTHOR_*, or git\'s own)')
     parser.add_argument("--date", help="mail date of the patch (default: now)")
     parser.add_argument("--against", choices=("base", "stack"), help="what was changed")
-    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+    add_json_option(parser, "what was done")
+    take_inputs(parser, "place")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -56,7 +59,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     for path, file in sorted(captured.files.items()):
         console.note(f"  {'deleted' if file is None else 'changed'} {path}")
     if args.json:
-        console.result(json.dumps(published.to_json(), indent=1))
+        print_document(console, "new", published.to_json())
     else:
         print_published(published, console)
     return ExitCode.OK

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
@@ -20,30 +21,74 @@ STATE_STYLES = {"pristine": "cyan", "applied": "green", "unaffected": "dim"}
 MARKS = {"add": "A", "modify": "M", "delete": "D"}
 
 
-def add_target_options(parser: argparse.ArgumentParser) -> None:
-    """Add the target itself, ``--python`` and ``--json``."""
+def add_target_options(parser: argparse.ArgumentParser, *, nargs: str = "?") -> None:
+    """Add the target itself (``*`` for several), ``--python`` and ``--json``."""
     parser.add_argument(
         "target",
-        nargs="?",
+        nargs=nargs,
         help="wheel, environment, site-packages, unpacked wheel, git checkout or model folder "
         "(default: the current environment)",
     )
     parser.add_argument(
         "--python", metavar="PATH", help="interpreter, or its environment, that has the target"
     )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_json_option(parser, "the report")
+    take_inputs(parser, "target", "python")
 
 
-def add_stack_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--stack``."""
+def add_json_option(parser: argparse._ActionsContainer, what: str) -> None:
+    """Add ``--json``; docs/json.md has the keys of every command."""
+    parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
+
+
+class _NameOnce(argparse.Action):
+    """Stores the stack, which may be given as an argument or as an option, but not as both."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest, None) is not None:
+            raise argparse.ArgumentError(self, "the stack is named twice")
+        setattr(namespace, self.dest, values)
+
+
+STACK_HELP = "name or folder of the stack (default: the only one)"
+
+
+def add_stack_option(parser: argparse._ActionsContainer, what: str = STACK_HELP) -> None:
+    """Add ``--stack``, which every command takes that works on a stack."""
+    parser.add_argument("--stack", action=_NameOnce, metavar="STACK", help=what)
+
+
+def add_stack_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the stack as an argument and as ``--stack``, for commands without another target."""
     parser.add_argument(
-        "--stack", metavar="STACK", help="name or folder of the stack (default: the only one)"
+        "stack",
+        nargs="?",
+        action=_NameOnce,
+        default=argparse.SUPPRESS,
+        metavar="STACK",
+        help=STACK_HELP,
     )
+    add_stack_option(parser)
 
 
 def print_json(console: Console, command: str, report: Any) -> None:
     """Print a report as JSON, keys in the order of its fields."""
     print_document(console, command, dataclasses.asdict(report))
+
+
+def print_reports(console: Console, command: str, reports: Sequence[Any]) -> None:
+    """Print one report as it is, several as a list under ``reports``."""
+    if len(reports) == 1:
+        print_json(console, command, reports[0])
+    else:
+        rows = [dataclasses.asdict(report) for report in reports]
+        print_document(console, command, {"reports": rows})
 
 
 def print_document(console: Console, command: str, values: Mapping[str, Any]) -> None:

@@ -1,27 +1,30 @@
-"""Compare two versions of a stack, patch by patch, as git range-diff does.
-
-examples:
-  vllm-patchkit range-diff emu3_5                   (against the state before the last operation)
-  vllm-patchkit range-diff emu3_5 --rev HEAD~3      (against the folder in your repository)
-  vllm-patchkit range-diff emu3_5 --other ./emu3_5-0.11.1
-"""
+"""Compare two versions of a stack, patch by patch, as git range-diff does."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from vllm_patchkit.cli.options import add_stack_argument
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console, wants_colour
+
+EXAMPLES = """\
+  vllm-patchkit range-diff emu3_5                   (against the state before the last operation)
+  vllm-patchkit range-diff emu3_5 --rev HEAD~3      (against the folder in your repository)
+  vllm-patchkit range-diff emu3_5 --other ./emu3_5-0.11.1
+"""
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``range-diff``."""
-    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    add_stack_argument(parser)
     former = parser.add_mutually_exclusive_group()
     former.add_argument("--rev", metavar="REV", help="revision of the stack's git repository")
     former.add_argument("--other", type=Path, metavar="DIR", help="folder of the other version")
     parser.add_argument("--summary", action="store_true", help="one line a patch, no diffs")
+    take_inputs(parser, "other")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:

@@ -3,12 +3,6 @@
 A conflict stops it in a git work tree: resolve there, git add, and --continue; the stack folder
 stays as it was until the whole new stack applies and byte-compiles. With --dry-run nothing
 changes: the answer is which patch breaks on which release.
-
-examples:
-  vllm-patchkit rebase emu3_5 --dry-run --onto 0.11.1 --onto 0.11.2 --onto 0.12.0
-  vllm-patchkit rebase emu3_5 --onto 0.11.1 --normalise
-  vllm-patchkit rebase emu3_5 --onto v0.11.1 --checkout ~/src/vllm
-  vllm-patchkit rebase emu3_5 --continue
 """
 
 from __future__ import annotations
@@ -17,7 +11,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import print_document
+from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
@@ -30,10 +25,17 @@ if TYPE_CHECKING:
 COLOURS = {"clean": "green", "moved": "green", "upstream": "cyan", "conflict": "red"}
 SHOWN_LINES = 12
 
+EXAMPLES = """\
+  vllm-patchkit rebase emu3_5 --dry-run --onto 0.11.1 --onto 0.11.2 --onto 0.12.0
+  vllm-patchkit rebase emu3_5 --onto 0.11.1 --normalise
+  vllm-patchkit rebase emu3_5 --onto v0.11.1 --checkout ~/src/vllm
+  vllm-patchkit rebase emu3_5 --continue
+"""
+
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``rebase``."""
-    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    add_stack_argument(parser)
     parser.add_argument(
         "--onto", action="append", metavar="RELEASE",
         help="version, DISTRIBUTION==VERSION or wheel; may repeat with --dry-run",
@@ -59,8 +61,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--into", type=Path, metavar="DIR", help="write the new stack there")
     parser.add_argument("--dir", type=Path, metavar="DIR", help="where to put the work tree")
     parser.add_argument("--verdicts", action="store_true", help="also print a verdict a hunk")
-    parser.add_argument("--json", action="store_true", help="print the reports as JSON")
+    add_json_option(parser, "the reports")
     parser.add_argument("--markdown", action="store_true", help="print the matrix as Markdown")
+    take_inputs(parser, "checkout", "style_config")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:

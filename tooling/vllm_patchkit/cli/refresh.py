@@ -2,11 +2,6 @@
 
 A patch that did not change keeps every byte of its file. Without a work tree, the patches are
 exported again from the patch files; --check only says which of them would change.
-
-examples:
-  vllm-patchkit refresh                 (inside the work tree, or for the only stack)
-  vllm-patchkit refresh emu3_5
-  vllm-patchkit refresh emu3_5 --check  (for CI: 1 if a file is not as git would write it)
 """
 
 from __future__ import annotations
@@ -15,21 +10,27 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import print_document
+from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.fork.publish import Published
 
+EXAMPLES = """\
+  vllm-patchkit refresh                 (inside the work tree, or for the only stack)
+  vllm-patchkit refresh emu3_5
+  vllm-patchkit refresh emu3_5 --check  (for CI: 1 if a file is not as git would write it)
+"""
+
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``refresh``."""
-    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    add_stack_argument(parser)
     parser.add_argument(
         "--check", action="store_true", help="change nothing; say which patches would change"
     )
-    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+    add_json_option(parser, "what was done")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -42,7 +43,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     folder = session.folder if session else find_stack(args.stack)
     session = session or find_session(folder)
     if args.check:
-        return _check(folder, console)
+        return _check(folder, console, as_json=args.json)
     if session is not None:
         result = refresh_session(session, console)
     else:
@@ -56,11 +57,14 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     return ExitCode.OK
 
 
-def _check(folder: Path, console: Console) -> int:
+def _check(folder: Path, console: Console, *, as_json: bool) -> int:
     from vllm_patchkit.fork.edit import refresh_folder
 
     names = refresh_folder(folder, console, check=True)
     assert isinstance(names, tuple)
+    if as_json:
+        print_document(console, "refresh", {"stack": str(folder), "changed": list(names)})
+        return ExitCode.FAILED if names else ExitCode.OK
     for name in names:
         console.result(f"{name} is not as git format-patch would write it")
     return ExitCode.FAILED if names else ExitCode.OK

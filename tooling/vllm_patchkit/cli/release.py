@@ -7,26 +7,31 @@ provenance, release notes out of CHANGELOG.md, and SHA256SUMS.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
-EXAMPLE = """\
-example:
+EXAMPLES = """\
   vllm-patchkit release --out build/release wheels/out/*.whl
 """
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``release``."""
-    parser.epilog = EXAMPLE
     parser.add_argument("wheels", type=Path, nargs="*", metavar="WHEEL", help="patched wheels")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; must not exist")
-    parser.add_argument("--project", type=Path, default=Path(), help="the toolkit's checkout")
+    parser.add_argument(
+        "--project",
+        type=Path,
+        default=Path(),
+        help="the toolkit's checkout, default: the current folder",
+    )
     parser.add_argument("--sign", action="store_true", help="sign each file through sigstore")
-    parser.add_argument("--json", action="store_true", help="print folder and digests as JSON")
+    add_json_option(parser, "folder and digests")
+    take_inputs(parser, "wheels", "project")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -50,8 +55,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         )
     console.note(f"{len(release.digests)} files and their checksums")
     if args.json:
-        document = {"format": 1, "folder": str(release.folder), "sha256": release.digests}
-        console.result(json.dumps(document, indent=2))
+        document = {"folder": str(release.folder), "sha256": release.digests}
+        print_document(console, "release", document)
     else:
         console.result(str(release.folder))
     return ExitCode.OK

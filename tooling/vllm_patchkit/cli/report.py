@@ -3,12 +3,6 @@
 The page needs no network and no script; it reads on paper and on a phone. With --target the state
 of an environment, a wheel or a tree is verified and shown; --rebase takes what
 `vllm-patchkit rebase --dry-run --json` printed.
-
-examples:
-  vllm-patchkit report emu3_5 --html report.html
-  vllm-patchkit rebase emu3_5 --dry-run --onto 0.11.1 --json > rebase.json
-  vllm-patchkit report emu3_5 --html report.html --rebase rebase.json --target wheel.whl
-  vllm-patchkit report emu3_5 --markdown
 """
 
 from __future__ import annotations
@@ -18,6 +12,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllm_patchkit.cli.options import add_stack_argument
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
@@ -25,15 +21,23 @@ if TYPE_CHECKING:
     from vllm_patchkit.fork.rebase.outcome import PatchReport
     from vllm_patchkit.report.model import Report
 
+EXAMPLES = """\
+  vllm-patchkit report emu3_5 --html report.html
+  vllm-patchkit rebase emu3_5 --dry-run --onto 0.11.1 --json > rebase.json
+  vllm-patchkit report emu3_5 --html report.html --rebase rebase.json --target wheel.whl
+  vllm-patchkit report emu3_5 --markdown
+"""
+
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``report``."""
-    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    add_stack_argument(parser)
     form = parser.add_mutually_exclusive_group(required=True)
     form.add_argument("--html", type=Path, metavar="FILE", help="write the page to FILE")
     form.add_argument("--markdown", action="store_true", help="print Markdown for a pull request")
     parser.add_argument("--target", metavar="TARGET", help="verify this wheel, environment or tree")
     parser.add_argument("--rebase", type=Path, metavar="FILE", help="JSON of rebase --dry-run")
+    take_inputs(parser, "target", "rebase")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:

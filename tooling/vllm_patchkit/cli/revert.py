@@ -13,8 +13,7 @@ from vllm_patchkit.cli.options import add_stack_option, add_target_options, prin
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
-EXAMPLE = """\
-example:
+EXAMPLES = """\
   vllm-patchkit revert --python ENV/bin/python
   vllm-patchkit revert --keep-edits my-edits.patch
 """
@@ -22,7 +21,6 @@ example:
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``revert``."""
-    parser.epilog = EXAMPLE
     add_target_options(parser)
     add_stack_option(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan, write nothing")

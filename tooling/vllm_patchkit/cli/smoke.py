@@ -1,10 +1,4 @@
-"""Run the artifact: prove that it is the artifact, then generate text and images with it.
-
-Examples:
-  vllm-patchkit smoke wheels/out/vllm-0.11.0+emu3.5.3.cpu-cp312-cp312-manylinux_2_32_x86_64.whl
-  vllm-patchkit smoke --python .venv/bin/python --scenario t2i --out smoke/
-  vllm-patchkit smoke --image vllm-emu3.5:cpu
-"""
+"""Run the artifact: prove that it is the artifact, then generate text and images with it."""
 
 from __future__ import annotations
 
@@ -15,11 +9,19 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from vllm_patchkit.cli.options import add_json_option, add_stack_option, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.smoke import Subject
+
+EXAMPLES = """\
+  vllm-patchkit smoke wheels/out/vllm-0.11.0+emu3.5.3.cpu-cp312-cp312-manylinux_2_32_x86_64.whl
+  vllm-patchkit smoke --python .venv/bin/python --scenario t2i --out smoke/
+  vllm-patchkit smoke --image vllm-emu3.5:cpu
+"""
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
@@ -36,42 +38,56 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--requirements", type=Path, metavar="FILE", help="lock of a wheel's environment"
     )
-    what.add_argument("--stack", metavar="NAME", help="the artifact must hold this very stack")
+    add_stack_option(what, "the artifact must hold this very stack")
     run = parser.add_argument_group("the run")
     run.add_argument(
         "--scenario",
         action="append",
         default=[],
-        metavar="NAME",
-        help=f"run this one only; may be repeated ({', '.join(SCENARIOS)})",
+        choices=SCENARIOS,
+        help="run this one only; may be repeated",
     )
     run.add_argument("--checks-only", action="store_true", help="no model, only the cheap checks")
-    run.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    run.add_argument("--tp", type=int, default=1, metavar="N", help="tensor parallel size")
+    run.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    run.add_argument(
+        "--tp", type=int, default=1, metavar="N", help="tensor parallel size, default: 1"
+    )
     run.add_argument("--quantization", metavar="METHOD", help="such as fp8")
     run.add_argument("--dtype", help="of the weights (float32 with the tiny checkpoint)")
     run.add_argument("--eager", action="store_true", help="no CUDA graphs, no torch.compile")
-    run.add_argument("--gpu-memory-utilization", type=float, metavar="FRACTION")
+    run.add_argument(
+        "--gpu-memory-utilization", type=float, metavar="FRACTION", help="as vllm serve takes it"
+    )
     run.add_argument("--port", type=int, help="of vllm serve (default: any free one)")
-    run.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS")
+    run.add_argument(
+        "--timeout",
+        type=float,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="SECONDS",
+        help="of the whole run, default: %(default)g",
+    )
     real = parser.add_argument_group("a real checkpoint instead of the tiny one")
-    real.add_argument("--model", metavar="PATH")
-    real.add_argument("--prompt", metavar="TEXT")
+    real.add_argument("--model", metavar="PATH", help="folder of the checkpoint")
+    real.add_argument("--prompt", metavar="TEXT", help="what the images show")
     real.add_argument("--image-size", metavar="HxW", help="in visual tokens (default 16x16)")
     real.add_argument("--vision-tokenizer", metavar="PATH", help="decode images to PNG with it")
     real.add_argument(
         "--vision-factory", metavar="MODULE:FUNCTION", help="how to load the vision tokenizer"
     )
-    real.add_argument("--trust-remote-code", action="store_true")
+    real.add_argument(
+        "--trust-remote-code", action="store_true", help="run the code that the checkpoint brings"
+    )
     out = parser.add_argument_group("output")
-    out.add_argument("--json", action="store_true", help="print smoke.json instead of the table")
+    add_json_option(out, "smoke.json instead of the table")
     out.add_argument("--out", type=Path, metavar="DIR", help="write smoke.json and pictures there")
+    take_inputs(
+        parser, "wheel", "python", "interpreter", "requirements", "model", "vision_tokenizer"
+    )
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the smoke and return its exit code."""
     from vllm_patchkit.smoke import SmokeOptions, run_smoke
-    from vllm_patchkit.smoke.report import format_json
     from vllm_patchkit.smoke.table import Watch, render
 
     signal.signal(signal.SIGTERM, _interrupt)
@@ -103,7 +119,10 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if args.out:
         for path in report.write(args.out):
             console.note(f"wrote {path}")
-    console.result(format_json(report.to_json()).decode().rstrip() if args.json else render(report))
+    if args.json:
+        print_document(console, "smoke", report.to_json())
+    else:
+        console.result(render(report))
     return int(report.exit_code)
 
 

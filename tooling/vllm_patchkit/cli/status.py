@@ -18,8 +18,7 @@ from vllm_patchkit.cli.options import (
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
-EXAMPLE = """\
-example:
+EXAMPLES = """\
   vllm-patchkit status
   vllm-patchkit status --python ENV/bin/python --json
 """
@@ -27,7 +26,6 @@ example:
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``status``."""
-    parser.epilog = EXAMPLE
     add_target_options(parser)
     add_stack_option(parser)
 

@@ -1,27 +1,28 @@
 """Take back the last operation on a stack: import, refresh, new, rebase.
 
 The stack folder becomes what it was before that operation; run it again to go further back.
-
-example:
-  vllm-patchkit undo emu3_5 --list
-  vllm-patchkit undo emu3_5
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
+
+EXAMPLES = """\
+  vllm-patchkit undo emu3_5 --list
+  vllm-patchkit undo emu3_5
+"""
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``undo``."""
-    parser.add_argument("stack", nargs="?", help="name or folder of the stack")
+    add_stack_argument(parser)
     parser.add_argument("--list", action="store_true", help="list what could be taken back")
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    add_json_option(parser, "the outcome")
     parser.add_argument(
         "--force", action="store_true", help="even if the folder was edited by hand since"
     )
@@ -34,15 +35,17 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     folder = _find_folder(args.stack)
     if args.list and args.json:
         rows = [{"commit": one.commit, "title": one.title} for one in list_history(folder)]
-        console.result(json.dumps({"format": 1, "operations": rows}, indent=2))
+        print_document(console, "undo", {"operations": rows})
         return ExitCode.OK
     if args.list:
         for operation in list_history(folder):
             console.result(f"{operation.commit[:12]} {operation.title}")
         return ExitCode.OK
     title = undo(folder, force=args.force)
-    document = json.dumps({"format": 1, "undone": title}, indent=2)
-    console.result(document if args.json else f"undone: {title}")
+    if args.json:
+        print_document(console, "undo", {"undone": title})
+    else:
+        console.result(f"undone: {title}")
     return ExitCode.OK
 
 

@@ -20,8 +20,7 @@ from vllm_patchkit.cli.options import (
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
-EXAMPLE = """\
-example:
+EXAMPLES = """\
   vllm-patchkit verify --python ENV/bin/python --expect applied
   vllm-patchkit verify vllm-0.11.0-cp38-abi3-manylinux1_x86_64.whl
 """
@@ -30,7 +29,6 @@ STATES = ("pristine", "applied", "partial", "drifted", "other-version", "foreign
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``verify``."""
-    parser.epilog = EXAMPLE
     add_target_options(parser)
     add_stack_option(parser)
     parser.add_argument("--expect", choices=STATES, help="fail in any other state")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
-EXAMPLE = """\
-example:
+EXAMPLES = """\
   vllm-patchkit verify-release vllm-patchkit-0.1.0/
   vllm-patchkit verify-release DIR --identity release@example.org --issuer https://accounts.example.org
 """
@@ -18,11 +18,11 @@ example:
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``verify-release``."""
-    parser.epilog = EXAMPLE
-    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="what `release` wrote")
     parser.add_argument("--identity", help="require sigstore signatures by this identity")
     parser.add_argument("--issuer", help="the OIDC issuer that vouches for --identity")
-    parser.add_argument("--json", action="store_true", help="print every check as JSON")
+    add_json_option(parser, "every check")
+    take_inputs(parser, "folder")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -36,7 +36,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     failed = [check for check in checks if check.problem]
     if args.json:
         rows = [{"subject": c.subject, "check": c.name, "problem": c.problem} for c in checks]
-        console.result(json.dumps({"format": 1, "ok": not failed, "checks": rows}, indent=2))
+        print_document(console, "verify-release", {"ok": not failed, "checks": rows})
         return ExitCode.FAILED if failed else ExitCode.OK
     for check in failed:
         console.result(f"{check.subject}: {check.name}: {check.problem}")

@@ -3,11 +3,6 @@
 The base is fetched with pip by name and sha256, or given with --base. Members that no patch
 touches are copied as they are; the same inputs give the same bytes everywhere. --check builds a
 wheel again from the statement inside it and compares.
-
-example:
-  vllm-patchkit wheel --stack emu3_5 --flavor cuda
-  vllm-patchkit wheel --stack emu3_5 --flavor cpu --python-tag cp311 --out dist
-  vllm-patchkit wheel --check wheels/out/vllm-0.11.0+emu3.5.3-cp38-abi3-manylinux1_x86_64.whl
 """
 
 from __future__ import annotations
@@ -16,7 +11,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import add_stack_option, print_json
+from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_json, print_reports
+from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
@@ -25,24 +21,33 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT = Path("wheels/out")
 
+EXAMPLES = """\
+  vllm-patchkit wheel --stack emu3_5 --flavor cuda
+  vllm-patchkit wheel --stack emu3_5 --flavor cpu --python-tag cp311 --out dist
+  vllm-patchkit wheel --check wheels/out/vllm-0.11.0+emu3.5.3-cp38-abi3-manylinux1_x86_64.whl
+"""
+
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheel``."""
-    add_stack_option(parser)
-    parser.add_argument("--flavor", help="cuda or cpu (default: cuda)")
+    from vllm_patchkit.wheel.flavor import read_flavors
+
+    flavors = read_flavors()
+    tags = dict.fromkeys(tag for flavor in flavors.values() for tag in flavor.extensions)
+    add_stack_argument(parser)
+    parser.add_argument("--flavor", choices=list(flavors), help="default: cuda")
     parser.add_argument(
         "--base", type=Path, metavar="WHEEL", help="patch this wheel instead of the pinned one"
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help=f"where to put the wheel (default: {DEFAULT_OUT})"
     )
+    parser.add_argument("--python-tag", choices=list(tags), help="cpu only, default: cp312")
     parser.add_argument(
-        "--python-tag", metavar="TAG", help="cpu only: cp312 (the default) or cp311"
+        "--check", type=Path, nargs="+", metavar="WHEEL", help="build these again and compare"
     )
-    parser.add_argument(
-        "--check", type=Path, metavar="WHEEL", help="build this wheel again and compare"
-    )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_json_option(parser, "the result")
+    take_inputs(parser, "base", "check")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -75,22 +80,24 @@ def _build(args: argparse.Namespace, console: Console) -> int:
 def _check(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.wheel.check import check_wheel
 
+    if args.base and len(args.check) > 1:
+        raise UsageError("--base is of one wheel, and several are to be checked")
     for option in ("stack", "flavor", "out", "python_tag"):
         if getattr(args, option) is not None:
             name = option.replace("_", "-")
             raise UsageError(f"--check takes no --{name}: the wheel says what it was built from")
-    report = check_wheel(args.check, console, base=args.base)
+    reports = [check_wheel(wheel, console, base=args.base) for wheel in args.check]
     if args.json:
-        print_json(console, "wheel", report)
+        print_reports(console, "wheel", reports)
     else:
-        _print_report(report, console)
-    return ExitCode.FAILED if report.differences else ExitCode.OK
+        for report in reports:
+            _print_report(report, console)
+    return ExitCode.FAILED if any(report.differences for report in reports) else ExitCode.OK
 
 
 def _print_report(report: CheckReport, console: Console) -> None:
     if not report.differences:
-        if not console.quiet:
-            console.result(f"{report.wheel.name} is, byte for byte, what its provenance says")
+        console.result(f"{report.wheel.name} is, byte for byte, what its provenance says")
         return
     console.result(f"{report.wheel.name} is not what its provenance says:")
     for difference in report.differences:

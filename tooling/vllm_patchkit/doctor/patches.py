@@ -16,8 +16,10 @@ MEANING = {
 ODD = {"drifted", "missing", "extra"}
 
 
-def check_patches(stack: str, python: Path) -> list[Finding]:
+def check_patches(stack: Path | None, python: Path) -> list[Finding]:
     """Return what is wrong with the stack's files in the environment of ``python``.
+
+    :param stack: its folder; None is the only one that fits.
 
     A pristine or fully patched vLLM has nothing wrong. Where no vLLM is found, the rules about
     what is installed say so.
@@ -29,7 +31,7 @@ def check_patches(stack: str, python: Path) -> list[Finding]:
     except PatchkitError:
         return []
     if found.interruption is not None:
-        return [_interrupted(stack)]
+        return [_interrupted(found.report.stack)]
     if found.report.state not in MEANING:
         return []
     meaning, remedy = MEANING[found.report.state]
@@ -40,7 +42,7 @@ def check_patches(stack: str, python: Path) -> list[Finding]:
         Finding(
             code=f"patches-{found.report.state}",
             severity=Severity.ERROR,
-            what=f"{stack}: {meaning}{listed}{more}",
+            what=f"{found.report.stack}: {meaning}{listed}{more}",
             why="guided requests fail at import or, worse, run other code than was tested",
             remedy=remedy,
         )

@@ -13,6 +13,8 @@ from typing import TextIO
 
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 BAR_WIDTH = 28
+FALLBACK_COLUMNS = 80
+CLEAR_LINE = "\r\x1b[K"
 REDRAW_S = 0.1
 PLAIN_LINE_S = 10.0
 
@@ -24,6 +26,14 @@ def wants_colour(stream: TextIO) -> bool:
     if os.environ.get("FORCE_COLOR"):
         return True
     return stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
+
+
+def terminal_width(stream: TextIO) -> int:
+    """Return how many columns the terminal behind ``stream`` has; 80 where it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or FALLBACK_COLUMNS
+    except (OSError, ValueError):
+        return FALLBACK_COLUMNS
 
 
 @dataclass(slots=True)
@@ -38,7 +48,7 @@ class Progress:
     scale: float = 1e6
     done: int = 0
     started: float = field(default_factory=time.monotonic)
-    shown: float = 0.0
+    shown: float = field(default_factory=time.monotonic)
 
     def advance(self, amount: int) -> None:
         """Add ``amount`` (in the unscaled unit, bytes by default) to the total."""
@@ -67,14 +77,18 @@ class Progress:
         if not self.live:
             print(text, file=self.stream, flush=True)
             return
-        filled = BAR_WIDTH * self.done // self.total if self.total else 0
+        filled = min(BAR_WIDTH, BAR_WIDTH * self.done // self.total) if self.total else 0
         bar = "#" * filled + "-" * (BAR_WIDTH - filled)
-        print(f"\r\x1b[K[{bar}] {text}", end="", file=self.stream, flush=True)
+        # A line that wraps is not taken away by the next one: it would leave a trail.
+        shown = f"[{bar}] {text}"[: terminal_width(self.stream) - 1]
+        print(f"{CLEAR_LINE}{shown}", end="", file=self.stream, flush=True)
 
     def close(self) -> None:
-        """Take the bar off the terminal."""
+        """Take the bar off the terminal; elsewhere, say how far it came."""
         if self.live:
-            print("\r\x1b[K", end="", file=self.stream, flush=True)
+            print(CLEAR_LINE, end="", file=self.stream, flush=True)
+        elif self.done:
+            self._draw(time.monotonic())
 
 
 @dataclass(slots=True)
@@ -82,13 +96,14 @@ class Console:
     """Where a command's words go.
 
     Results go to ``out`` and nothing else does, so that they can be piped. Progress, notes and
-    errors go to ``err``. ``quiet`` leaves only errors and asked-for results.
+    errors go to ``err``. ``quiet`` leaves the results and the errors.
     """
 
     out: TextIO = field(default_factory=lambda: sys.stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)
     quiet: bool = False
     log: TextIO | None = None
+    has_bar: bool = False
 
     def result(self, text: str) -> None:
         """Print a line of the result to stdout."""
@@ -108,12 +123,13 @@ class Console:
     def note(self, text: str) -> None:
         """Say something by the way, on stderr; silent with ``--quiet``."""
         if not self.quiet:
-            print(text, file=self.err, flush=True)
+            print(f"{self._over_bar()}{text}", file=self.err, flush=True)
         self._log(text)
 
     def error(self, message: str, hint: str | None = None) -> None:
         """Print an error and, below it, what to do next."""
-        print(f"{self.style('vllm-patchkit: error:', 'red', self.err)} {message}", file=self.err)
+        name = self.style("vllm-patchkit: error:", "red", self.err)
+        print(f"{self._over_bar()}{name} {message}", file=self.err)
         if hint:
             print(f"{self.style('hint:', 'cyan', self.err)} {hint}", file=self.err, flush=True)
         self._log(f"error: {message}" + (f"\nhint: {hint}" if hint else ""))
@@ -132,12 +148,17 @@ class Console:
         live = not self.quiet and self.err.isatty() and not os.environ.get("CI")
         stream = Path(os.devnull).open("w") if self.quiet else self.err
         bar = Progress(label, total, stream, live, unit=unit, scale=scale)
+        self.has_bar = live
         try:
             yield bar
         finally:
+            self.has_bar = False
             bar.close()
             if stream is not self.err:
                 stream.close()
+
+    def _over_bar(self) -> str:
+        return CLEAR_LINE if self.has_bar else ""
 
     def _log(self, text: str) -> None:
         if self.log is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vllm_patchkit.errors import HostError, TargetError, WheelError
+from vllm_patchkit.errors import HostError, UsageError, WheelError
 from vllm_patchkit.host.files import file_sha256
 
 RECORDS = "vllm_patchkit"
@@ -47,13 +47,13 @@ class Subject:
 def find_environment(spec: Path) -> Subject:
     """Return the environment of an interpreter, or of a virtual environment's folder.
 
-    :raises TargetError: there is no interpreter.
+    :raises UsageError: there is no interpreter.
     """
     python = spec / "bin" / "python" if spec.is_dir() else spec
     if not python.is_file() or not os.access(python, os.X_OK):
         found = shutil.which(str(spec)) if spec.parent == Path() else None
         if found is None:
-            raise TargetError(
+            raise UsageError(
                 f"{spec} is neither an interpreter nor the folder of an environment",
                 hint="give the path of bin/python, or the environment's folder",
             )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from vllm_patchkit.errors import TargetError
+from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.stack.model import Base
 from vllm_patchkit.targets.model import Distribution
 from vllm_patchkit.targets.tree import TREE_STATE, Folder, open_installed
@@ -27,6 +27,7 @@ def find_environment(python: str | None, base: Base) -> Folder:
     :param python: an interpreter or the folder of a virtual environment; None is the
         interpreter that runs this program, then the activated environment (``VIRTUAL_ENV``).
     :raises TargetError: the environment does not hold the distribution or one of its aliases.
+    :raises UsageError: ``python`` is no interpreter.
     """
     folders = site_folders(python) if python is not None else _current_folders()
     found = find_installed(folders, base)
@@ -93,7 +94,7 @@ def site_folders(python: str) -> list[Path]:
     if config and config.get("include-system-site-packages", "false") != "true":
         return _venv_folders(prefix, config)
     if not interpreter.exists():
-        raise TargetError(f"{python} is neither an interpreter nor a virtual environment")
+        raise UsageError(f"{python} is neither an interpreter nor a virtual environment")
     return _ask(interpreter)
 
 
@@ -111,7 +112,7 @@ def _which(python: str) -> Path:
 
         found = shutil.which(python)
     if found is None or not os.access(found, os.X_OK):
-        raise TargetError(
+        raise UsageError(
             f"{python} is not an interpreter that can be run",
             hint="give the path of a python, such as .venv/bin/python",
         )

@@ -18,8 +18,9 @@ def find_target(spec: str | Path | None, *, base: Base, python: str | None = Non
     :param spec: a wheel, a virtual environment, a site-packages folder, an unpacked wheel, a
         source tree or a model directory; None is the environment of ``python``.
     :param python: an interpreter (or its environment's folder); None is the current one.
-    :raises TargetError: there is nothing of the kind at that place.
-    :raises UsageError: both are given, or the base is a plain folder and ``spec`` is None.
+    :raises TargetError: the place does not hold the base.
+    :raises UsageError: there is no such place, both are given, or the base is a plain folder and
+        ``spec`` is None.
     """
     if spec is not None and python is not None:
         raise UsageError("a target and --python were both given", hint="give one of them")
@@ -31,7 +32,7 @@ def find_target(spec: str | Path | None, *, base: Base, python: str | None = Non
     if path.is_dir():
         return _open_folder(path, base)
     if not path.exists():
-        raise TargetError(
+        raise UsageError(
             f"there is no {path}", hint="a target is a wheel, an environment or a folder"
         )
     return _open_file(path, base)
@@ -62,7 +63,7 @@ def _open_file(path: Path, base: Base) -> Target:
         return open_wheel(path, base)
     if os.access(path, os.X_OK):
         return find_environment(str(path), base)
-    raise TargetError(
+    raise UsageError(
         f"{path} is neither a wheel nor an interpreter",
         hint="a target is a wheel, an environment or a folder",
     )

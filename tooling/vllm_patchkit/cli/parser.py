@@ -1,0 +1,111 @@
+"""The grammar that every command shares: what is refused, and which word was probably meant."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from vllm_patchkit.errors import UsageError
+
+INTERPRETERS = ("python", "interpreter")
+HEADING = "examples:\n"
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses as the commands do: one message and a hint, raised instead of printed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake that was found.
+
+        :raises UsageError: always.
+        """
+        raise UsageError(message, hint=f"{self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = [str(name) for name in action.choices]
+            meant = guess(str(value), names)
+            ending = f"; did you mean {meant}?" if meant else ""
+            raise argparse.ArgumentError(
+                action, f"{str(value)!r} is none of {', '.join(names)}{ending}"
+            )
+
+
+def guess(word: str, names: Iterable[str]) -> str | None:
+    """Return the one name that ``word`` is probably a slip of, or None.
+
+    >>> guess("verfy", ["verify", "status"])
+    'verify'
+    """
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, list(names), n=1)), None)
+
+
+def refuse_command(word: str, names: Iterable[str]) -> UsageError:
+    """Return what is said of a command that there is not."""
+    meant = guess(word, names)
+    hint = f"did you mean {meant}?" if meant else "vllm-patchkit --help lists the commands"
+    return UsageError(f"there is no command {word!r}", hint=hint)
+
+
+def refuse_words(words: Sequence[str], parser: argparse.ArgumentParser) -> UsageError:
+    """Return what is said of words that a command's parser left over."""
+    options = [name for action in parser._actions for name in action.option_strings]
+    word = words[0].partition("=")[0]
+    meant = guess(word, options) if word.startswith("-") else None
+    kind = "option" if word.startswith("-") else "further argument"
+    hint = f"did you mean {meant}?" if meant else f"{parser.prog} --help"
+    return UsageError(f"{parser.prog} takes no {kind} {word!r}", hint=hint)
+
+
+def take_inputs(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Declare the arguments that name a file, folder or interpreter which has to be there."""
+    parser.set_defaults(inputs=(*(parser.get_default("inputs") or ()), *names))
+
+
+def require_inputs(args: argparse.Namespace) -> None:
+    """See that everything which the call reads is there, before any work begins.
+
+    :raises UsageError: something is not; the same message and code for every command.
+    """
+    for name in getattr(args, "inputs", ()):
+        value = getattr(args, name)
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None and not _is_there(str(one), name):
+                raise UsageError(f"there is no {one}", hint=_hint(Path(one), name))
+
+
+def _is_there(text: str, name: str) -> bool:
+    # A link that leads nowhere is there; who follows it says where it leads.
+    if os.path.lexists(text):
+        return True
+    if name not in INTERPRETERS or os.sep in text:
+        return False
+    from shutil import which
+
+    return which(text) is not None
+
+
+def _hint(path: Path, name: str) -> str:
+    if name in INTERPRETERS:
+        return "give the path of a python, such as .venv/bin/python"
+    if name == "target" and _is_stack(str(path)):
+        return f"{path} is a stack: --stack {path}, and the target beside it"
+    folder = next(place for place in path.parents if place.is_dir())
+    meant = guess(path.name, (entry.name for entry in folder.iterdir()))
+    if meant and folder == path.parent:
+        return f"did you mean {folder / meant}?"
+    return f"the nearest folder that is there: {folder}"
+
+
+def _is_stack(text: str) -> bool:
+    from vllm_patchkit.stack.read import find_stack
+
+    try:
+        return bool(find_stack(text))
+    except UsageError:
+        return False
