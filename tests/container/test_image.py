@@ -30,8 +30,8 @@ STOP_S = 10
 REQUIREMENTS_MB = 2000
 PATCHED_MB = 10
 WRITE_CHECKPOINT = (
-    "import sys, pathlib; sys.path.insert(0, '/tooling');"
-    "from vllm_patchkit.worker.tiny import write_checkpoint;"
+    "import sys, pathlib; sys.path.insert(0, '/stack');"
+    "from smoke.tiny import write_checkpoint;"
     "write_checkpoint(pathlib.Path('/out'))"
 )
 ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
@@ -63,7 +63,7 @@ def checkpoint(engine: Docker, image: BuiltImage, tmp_path_factory: pytest.TempP
     folder.chmod(0o777)
     volumes = {
         str(folder): {"bind": "/out", "mode": "rw"},
-        str(ROOT / "tooling"): {"bind": "/tooling", "mode": "ro"},
+        str(ROOT / "patches" / "emu3_5"): {"bind": "/stack", "mode": "ro"},
     }
     engine.output(image.digest, ["python", "-c", WRITE_CHECKPOINT], volumes=volumes)
     return folder

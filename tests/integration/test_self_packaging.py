@@ -184,7 +184,7 @@ def test_what_smoke_and_image_need_is_there(elsewhere: Path) -> None:
     code = (
         "from pathlib import Path\n"
         "from vllm_patchkit.container.plan import find_files, find_requirements as for_image\n"
-        "from vllm_patchkit.smoke.environment import find_requirements as for_smoke\n"
+        "from vllm_patchkit.launch.wheel_environment import find_requirements as for_smoke\n"
         "files = find_files(Path.cwd())\n"
         "print(files / 'Dockerfile', for_image('cuda', files), for_image('cpu', files),\n"
         "      for_smoke('vllm-0.11.0-cp38-abi3-linux_x86_64.whl'),\n"

@@ -47,6 +47,7 @@ def run_inside(name, tmp_path):
     (tmp_path / "code").mkdir()
     worker = Path(vllm_patchkit.worker.__file__).parent
     (tmp_path / "code" / "patchkit_worker").symlink_to(worker)
+    (tmp_path / "code" / "patchkit_own_emu3_5").symlink_to(ROOT / "patches/emu3_5/smoke")
     (tmp_path / "work").mkdir()
     environment = {
         **os.environ,

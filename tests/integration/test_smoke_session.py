@@ -39,8 +39,8 @@ def run(job):
 HOST = """
 import sys
 from pathlib import Path
-from vllm_patchkit.smoke import session
-from vllm_patchkit.smoke.subject import Subject
+from vllm_patchkit.launch import session
+from vllm_patchkit.launch.subject import Subject
 session.WORKER = Path(sys.argv[1])
 subject = Subject(kind="environment", location="here", argv=(sys.executable, "-c"))
 with session.listen(subject, {"stages": ("artifact",), "deadline_s": float(sys.argv[2])}) as events:

@@ -1,8 +1,8 @@
-"""Checks of the worker that need torch and transformers: run by the target's interpreter.
+"""Checks of the stack's own scenarios that need torch and transformers, in the target.
 
     python inside_target.py CHECK FOLDER
 
-``patchkit_worker`` has to be importable. A check raises if it does not hold.
+``patchkit_own_emu3_5`` has to be importable. A check raises if it does not hold.
 """
 
 import io
@@ -66,8 +66,8 @@ class FakeModel(PreTrainedModel):
 def check_network(folder):
     """The oracle's logits are those of transformers' Qwen3 with the same weights."""
     import torch
-    from patchkit_worker import tiny
-    from patchkit_worker.oracle_model import OracleModel
+    from patchkit_own_emu3_5 import tiny
+    from patchkit_own_emu3_5.oracle_model import OracleModel
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     vocabulary = tiny.write_checkpoint(folder)
@@ -90,8 +90,8 @@ def check_network(folder):
 
 def check_tokenizer(folder):
     """The tokenizer that is written encodes as ``encode_bytes`` says, and decodes back."""
-    from patchkit_worker import tiny
-    from patchkit_worker.vocabulary import encode_bytes, visual_text
+    from patchkit_own_emu3_5 import tiny
+    from patchkit_own_emu3_5.vocabulary import encode_bytes, visual_text
     from transformers import AutoTokenizer
 
     vocabulary = tiny.write_checkpoint(folder)
@@ -107,7 +107,7 @@ def check_tokenizer(folder):
 
 def check_checkpoint(folder):
     """The same seed gives the same bytes; another one other weights."""
-    from patchkit_worker import tiny
+    from patchkit_own_emu3_5 import tiny
 
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         tiny.write_checkpoint(folder / name, seed)
@@ -120,7 +120,7 @@ def check_checkpoint(folder):
 
 def check_png(folder):
     """Pillow sees one square a token, in the token's colour."""
-    from patchkit_worker.picture import code_colour, draw_grid
+    from patchkit_own_emu3_5.picture import code_colour, draw_grid
     from PIL import Image
 
     rows = ((0, 1, 127), (5, 5, 6))
@@ -134,7 +134,7 @@ def check_png(folder):
 
 def check_vision(folder):
     """Either decoding interface gives the pixels that follow from the codes; codes come back."""
-    from patchkit_worker.vision import VisionError, load_vision
+    from patchkit_own_emu3_5.vision import VisionError, load_vision
     from PIL import Image
 
     (folder / "fake_vision.py").write_text(FACTORY)
@@ -167,7 +167,7 @@ def check_vision(folder):
 def check_remote_code(folder):
     """A folder with an ``auto_map`` is loaded through the code that it brings."""
     import torch
-    from patchkit_worker.vision import load_vision
+    from patchkit_own_emu3_5.vision import load_vision
     from PIL import Image
     from safetensors.torch import save_file
 
@@ -192,7 +192,7 @@ def check_remote_code(folder):
 
 def check_protobuf(folder):
     """The library that vLLM depends on reads back what was written."""
-    from patchkit_worker import sequence, sequence_pb2
+    from patchkit_own_emu3_5 import sequence, sequence_pb2
 
     written = sequence.MultimodalSequence(
         question="q",
@@ -221,10 +221,10 @@ def check_protobuf(folder):
 
 def check_trained(folder):
     """Write a checkpoint that begins an image after BSS by itself, as a trained one does."""
-    from patchkit_worker import tiny
-    from patchkit_worker.cases import QUESTION, make_template
-    from patchkit_worker.oracle_model import OracleModel
-    from patchkit_worker.vocabulary import encode_bytes
+    from patchkit_own_emu3_5 import tiny
+    from patchkit_own_emu3_5.cases import QUESTION, make_template
+    from patchkit_own_emu3_5.oracle_model import OracleModel
+    from patchkit_own_emu3_5.vocabulary import encode_bytes
     from safetensors.torch import save_file
 
     vocabulary = tiny.write_checkpoint(folder)

@@ -17,7 +17,6 @@ from vllm_patchkit.cli import main
     [
         ([], "give one artifact"),
         ([sys.executable, "--image", "y"], "give one artifact"),
-        (["--python", sys.executable, "--scenario", "t3i"], "'t3i' is none of text, t2i"),
         (["--python", sys.executable, "--image-size", "4"], "'4' is no image size"),
         (["--python", sys.executable, "--stack", "nothing"], "there is no stack 'nothing'"),
     ],

@@ -37,7 +37,12 @@ def make_report(*events, scenarios=("t2i",)):
     return report
 
 
-GOOD = [*stage("artifact"), *stage("prepare"), *stage("offline"), SCENARIO]
+PLAN = {
+    "event": "plan",
+    "stages": ["artifact", "prepare", "offline"],
+    "scenarios": ["t2i"],
+}
+GOOD = [PLAN, *stage("artifact"), *stage("prepare"), *stage("offline"), SCENARIO]
 
 
 def test_all_that_was_asked_for_holds():
@@ -76,9 +81,22 @@ def test_a_machine_that_cannot_is_no_failure_of_the_artifact():
     assert "status 3" not in render(report)
 
 
+def test_a_scenario_that_does_not_exist_is_the_callers_mistake():
+    problem = {
+        "event": "problem",
+        "stage": "artifact",
+        "kind": "usage",
+        "message": "m",
+        "hint": "h",
+    }
+    report = make_report(*stage("artifact", "failed", kind="failed"), problem)
+    assert report.exit_code == 2
+    assert "not run: t2i" in render(report)
+
+
 def test_a_crash_is_a_failure_with_its_log():
     fields = {"kind": "failed", "message": "ValueError: x", "hint": "", "log": "lines"}
-    report = make_report(*GOOD[:4], *stage("offline", "failed", **fields))
+    report = make_report(*GOOD[:5], *stage("offline", "failed", **fields))
     assert report.exit_code == 1
     assert report.problems[0]["log"] == "lines"
     assert "not run: t2i" in render(report)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.launch.session import listen
+from vllm_patchkit.launch.session import Packages, listen
 from vllm_patchkit.launch.subject import Event, Subject
 from vllm_patchkit.version import __version__
 
@@ -107,9 +107,9 @@ class BenchReport:
             self.results.append(fields)
         elif event["event"] == "bench" and kind == "profile":
             self.profile += f"=== {event['engine']}: {event['text']}\n"
-        elif event["event"] == "problem":
-            self.problem = {**fields, "kind": "environment"}
-        elif event["event"] == "stage" and event["state"] == "failed" and self.problem is None:
+        elif event["event"] == "problem" or (
+            event["event"] == "stage" and event["state"] == "failed" and self.problem is None
+        ):
             self.problem = {**fields, "kind": kind}
 
     @property
@@ -138,14 +138,17 @@ class BenchReport:
 
 
 def measure_generate(
-    subject: Subject, options: BenchOptions, observe: Callable[[Event], None]
+    subject: Subject,
+    options: BenchOptions,
+    observe: Callable[[Event], None],
+    packages: Packages | None = None,
 ) -> BenchReport:
     """Measure in the target's interpreter and return the report.
 
     :param observe: called with every event as it comes.
     """
     report = BenchReport(options=options, location=subject.location)
-    with listen(subject, options.to_job()) as events:
+    with listen(subject, options.to_job(), packages) as events:
         for event in events:
             report.add(event)
             observe(event)

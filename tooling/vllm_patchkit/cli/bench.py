@@ -74,6 +74,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.bench.generate import BenchOptions, describe_event, measure_generate
     from vllm_patchkit.cli.smoke import parse_size
     from vllm_patchkit.host.files import replace_file
+    from vllm_patchkit.launch.packages import find_packages
     from vllm_patchkit.launch.subject import Event, find_environment
     from vllm_patchkit.smoke.report import format_json
 
@@ -103,7 +104,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         if (text := describe_event(event)) is not None:
             console.note(text)
 
-    report = measure_generate(find_environment(args.python), options, observe)
+    report = measure_generate(find_environment(args.python), options, observe, find_packages())
     data = format_json(report.to_json())
     if args.out:
         replace_file(args.out, data)

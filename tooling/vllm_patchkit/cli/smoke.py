@@ -26,7 +26,7 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S, SCENARIOS
+    from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S
 
     what = parser.add_argument_group("the artifact (one of these)")
     what.add_argument("wheel", nargs="?", type=Path, help="a patched wheel")
@@ -44,8 +44,13 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         "--scenario",
         action="append",
         default=[],
-        choices=SCENARIOS,
-        help="run this one only; may be repeated",
+        metavar="NAME",
+        help="run this one only; may be repeated (an unknown name lists them)",
+    )
+    run.add_argument(
+        "--no-own-scenarios",
+        action="store_true",
+        help="do not run what the artifact's stacks declare of their own, which is their code",
     )
     run.add_argument("--checks-only", action="store_true", help="no model, only the cheap checks")
     run.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
@@ -87,16 +92,20 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the smoke and return its exit code."""
+    from vllm_patchkit.launch.packages import find_packages
     from vllm_patchkit.smoke import SmokeOptions, run_smoke
     from vllm_patchkit.smoke.table import Watch, render
+    from vllm_patchkit.stack.read import find_stack
 
     signal.signal(signal.SIGTERM, _interrupt)
+    stack = find_stack(args.stack) if args.stack else None
     options = SmokeOptions(
         device=args.device,
         tensor_parallel_size=args.tp,
         quantization=args.quantization,
         dtype=args.dtype,
         scenarios=tuple(args.scenario),
+        own_scenarios=not args.no_own_scenarios,
         checks_only=args.checks_only,
         model=args.model,
         prompt=args.prompt,
@@ -108,12 +117,15 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         port=args.port,
         eager=args.eager,
         timeout_s=args.timeout,
-        digests=_digests(args.stack),
+        digests=_digests(stack),
     )
     subject = _find_subject(args, options, console)
+    packages = find_packages(stack) if options.own_scenarios else {}
     with Watch(console) as watch:
-        report = run_smoke(subject, options, watch)
+        report = run_smoke(subject, options, watch, packages)
     for problem in report.problems:
+        if problem["kind"] == "usage":
+            raise UsageError(problem["message"], hint=problem["hint"])
         if problem.get("log"):
             console.note(f"--- end of the log of stage {problem['stage']}\n{problem['log']}---")
     if args.out:
@@ -143,13 +155,13 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _digests(stack: str | None) -> dict[str, str]:
+def _digests(stack: Path | None) -> dict[str, str]:
     if stack is None:
         return {}
     from vllm_patchkit.stack.lock import stack_digest
-    from vllm_patchkit.stack.read import find_stack, read_stack
+    from vllm_patchkit.stack.read import read_stack
 
-    found = read_stack(find_stack(stack))
+    found = read_stack(stack)
     return {found.name: stack_digest(found)}
 
 

@@ -49,22 +49,36 @@ sys.exit(guardian.start(order["job"], code))
 """
 
 
-def pack_worker() -> bytes:
-    """Return the worker as a zip with the package ``patchkit_worker``."""
+Packages = Mapping[str, Mapping[str, bytes]]
+"""Stack -> the files of its own scenarios."""
+
+
+def pack_worker(packages: Packages) -> bytes:
+    """Return a zip with the package ``patchkit_worker``, and what is sent of the stacks' own."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(WORKER.glob("*.py")):
             archive.writestr(f"patchkit_worker/{path.name}", path.read_bytes())
+        for stack, files in packages.items():
+            for name, data in files.items():
+                archive.writestr(f"patchkit_sent/{stack}/{name}", data)
     return buffer.getvalue()
 
 
 @contextmanager
-def listen(subject: Subject, job: Mapping[str, Any]) -> Iterator[Iterator[Event]]:
+def listen(
+    subject: Subject, job: Mapping[str, Any], packages: Packages | None = None
+) -> Iterator[Iterator[Event]]:
     """Start the worker and give its events; on leaving, see that it has ended.
+
+    :param packages: scenarios of stacks, for artifacts that do not bring them along.
 
     :raises HostError: the interpreter (or the container engine) cannot be started.
     """
-    order = {"code": base64.b64encode(pack_worker()).decode("ascii"), "job": dict(job)}
+    order = {
+        "code": base64.b64encode(pack_worker(packages or {})).decode("ascii"),
+        "job": dict(job),
+    }
     process = _start(subject)
     scratch: list[str] = []
     try:

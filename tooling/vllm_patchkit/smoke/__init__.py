@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from vllm_patchkit.launch.session import listen
+from vllm_patchkit.launch.session import Packages, listen
 from vllm_patchkit.launch.subject import Event, Subject
 from vllm_patchkit.smoke.options import SmokeOptions
 from vllm_patchkit.smoke.report import Report
@@ -18,16 +18,20 @@ __all__ = ["Report", "SmokeOptions", "Subject", "run_smoke"]
 
 
 def run_smoke(
-    subject: Subject, options: SmokeOptions, observe: Callable[[Event, Report], None]
+    subject: Subject,
+    options: SmokeOptions,
+    observe: Callable[[Event, Report], None],
+    packages: Packages | None = None,
 ) -> Report:
     """Run the smoke in ``subject`` and return its report.
 
+    :param packages: see ``find_packages``.
     :param observe: called after every event with the event and the report so far.
     :raises HostError: the target's interpreter cannot be started.
     """
     report = Report(subject=subject.describe(), options=options)
     started = time.monotonic()
-    with listen(subject, options.to_job(subject.expected)) as events:
+    with listen(subject, options.to_job(subject.expected), packages) as events:
         for event in events:
             report.add(event)
             observe(event, report)

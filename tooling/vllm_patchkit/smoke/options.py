@@ -9,26 +9,6 @@ from typing import Any
 
 from vllm_patchkit.errors import UsageError
 
-OFFLINE = (
-    "text",
-    "t2i",
-    "x2i",
-    "x2i-three-streams",
-    "interleaved",
-    "understanding",
-    "free-size",
-    "sampled",
-    "mixed",
-)
-SCENARIO_STAGES = {
-    **dict.fromkeys(OFFLINE, "offline"),
-    "streaming": "streaming",
-    "server": "server",
-    "precision": "precision",
-}
-SCENARIOS = tuple(SCENARIO_STAGES)
-# With a real checkpoint every scenario draws its tokens, and no oracle knows them.
-TINY_ONLY = ("sampled", "precision")
 DEFAULT_TIMEOUT_S = 900.0
 
 
@@ -37,6 +17,7 @@ class SmokeOptions:
     """The options of ``vllm-patchkit smoke``; docs/smoke.md explains each.
 
     :param scenarios: names to run; empty for all that fit the device and the model.
+    :param own_scenarios: run what the artifact's stacks declare of their own, which is their code.
     :param digests: stack -> stack digest that the artifact has to have.
     """
 
@@ -45,6 +26,7 @@ class SmokeOptions:
     quantization: str | None = None
     dtype: str | None = None
     scenarios: tuple[str, ...] = ()
+    own_scenarios: bool = True
     checks_only: bool = False
     model: str | None = None
     prompt: str | None = None
@@ -63,20 +45,12 @@ class SmokeOptions:
 
         :raises UsageError: options contradict each other.
         """
-        unknown = [name for name in self.scenarios if name not in SCENARIO_STAGES]
-        if unknown:
-            raise UsageError(
-                f"there is no scenario {unknown[0]!r}", hint=f"one of: {', '.join(SCENARIOS)}"
-            )
         for option, value in (("--prompt", self.prompt), ("--vision-tokenizer", self._vision)):
             if value and not self.model:
                 raise UsageError(
                     f"{option} needs a real checkpoint: the tiny one's weights are random",
                     hint="give --model PATH",
                 )
-        for name in TINY_ONLY:
-            if name in self.scenarios and self.model:
-                raise UsageError(f"the scenario {name} compares with an oracle of the tiny model")
         if self.model and not (Path(self.model) / "config.json").is_file():
             raise UsageError(
                 f"{self.model} is no checkpoint: it has no config.json",
@@ -87,39 +61,21 @@ class SmokeOptions:
     def _vision(self) -> str | None:
         return self.vision_tokenizer or self.vision_factory
 
-    @property
-    def selected(self) -> tuple[str, ...]:
-        """The scenarios that this run has to report."""
-        if self.checks_only:
-            return ()
-        if self.scenarios:
-            return tuple(name for name in SCENARIOS if name in self.scenarios)
-        skipped = set(TINY_ONLY) if self.model else set()
-        if self.device != "cuda":
-            # bfloat16 is what a GPU runs; on a CPU it is slow and is asked for by name.
-            skipped.add("precision")
-        return tuple(name for name in SCENARIOS if name not in skipped)
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """The stages that the scenarios need, in order."""
-        needed = {SCENARIO_STAGES[name] for name in self.selected}
-        order = ("offline", "streaming", "server", "precision")
-        models = tuple(name for name in order if name in needed)
-        return ("artifact", *(("prepare", *models) if models else ()))
-
     def to_job(self, expected: Mapping[str, Any]) -> dict[str, Any]:
         """Return the job that the worker reads.
 
         :param expected: what the subject knows of its artifact.
         """
         return {
-            "stages": self.stages,
+            "stages": ("artifact",),
+            "checks_only": self.checks_only,
+            "own": self.own_scenarios,
+            "preferred": tuple(self.digests),
             "device": self.device,
             "tensor_parallel_size": self.tensor_parallel_size,
             "quantization": self.quantization,
             "dtype": self.dtype,
-            "scenarios": self.selected,
+            "scenarios": self.scenarios or None,
             "model": str(Path(self.model).resolve()) if self.model else None,
             "prompt": self.prompt,
             "image_size": self.image_size,

@@ -33,6 +33,7 @@ class Report:
     problems: list[Json] = field(default_factory=list)
     pictures: list[Json] = field(default_factory=list)
     sequences: list[Json] = field(default_factory=list)
+    plan: Json | None = None
     seconds: float = 0.0
 
     def add(self, event: Event) -> None:
@@ -41,6 +42,8 @@ class Report:
         kind = event["event"]
         if kind == "artifact":
             self.artifact = fields
+        elif kind == "plan":
+            self.plan = fields
         elif kind == "versions":
             self.versions = fields["versions"]
         elif kind == "stage":
@@ -69,21 +72,28 @@ class Report:
     def missing(self) -> list[str]:
         """Scenarios that were asked for and never reported."""
         reported = {scenario["name"] for scenario in self.scenarios}
-        return [name for name in self.options.selected if name not in reported]
+        return [name for name in self.selected if name not in reported]
+
+    @property
+    def selected(self) -> list[str]:
+        """The scenarios that this run has to report."""
+        return list(self.options.scenarios if self.plan is None else self.plan["scenarios"])
 
     @property
     def ok(self) -> bool:
         """Whether everything that was asked for ran and holds."""
         sound = all(entry["ok"] for entry in (*self.checks, *self.scenarios))
         ended = [stage["name"] for stage in self.stages if stage["state"] == "ended"]
-        complete = tuple(ended) == self.options.stages and not self.missing
+        complete = self.plan is not None and ended == self.plan["stages"] and not self.missing
         return sound and complete and not self.problems
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 if all holds, 3 if this machine could not run it, else 1."""
+        """0 if all holds, 2 for an unknown scenario, 3 if this machine cannot run it, else 1."""
         if self.ok:
             return ExitCode.OK
+        if any(problem["kind"] == "usage" for problem in self.problems):
+            return ExitCode.USAGE
         failed = any(not entry["ok"] for entry in (*self.checks, *self.scenarios))
         hopeless = any(problem["kind"] == "environment" for problem in self.problems)
         return ExitCode.ENVIRONMENT if hopeless and not failed else ExitCode.FAILED

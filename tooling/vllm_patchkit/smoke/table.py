@@ -104,7 +104,7 @@ def render(report: Report) -> str:
 
 def _holding(report: Report) -> str:
     holding = sum(scenario["ok"] for scenario in report.scenarios)
-    return f"{holding} of {len(report.options.selected)}"
+    return f"{holding} of {len(report.selected)}"
 
 
 def _head(report: Report) -> list[str]:

@@ -73,7 +73,7 @@ def applied_files(
 ) -> dict[str, bytes]:
     """Return the folder's files by name: the whole stack, and what of it is applied."""
     return {
-        METADATA: source.metadata,
+        METADATA: stack.metadata,
         SERIES: source.series,
         LOCK: format_lock(lock),
         **{patch.name: patch.data for patch in stack.patches},

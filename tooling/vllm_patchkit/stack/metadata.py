@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from vllm_patchkit.errors import StackError
-from vllm_patchkit.stack.model import Base, Patch, Probe, Stack
+from vllm_patchkit.stack.model import Base, Patch, Probe, Smoke, Stack
 from vllm_patchkit.stack.toml import parse_toml
 
 FORMAT = 1
@@ -18,6 +18,8 @@ LABEL = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*")
 # A requirement becomes a line of METADATA as it is written; what it may say is known with the base.
 REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[\x20-\x7e]*[\x21-\x7e])?")
 DISTRIBUTION = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)?")
+PACKAGE = re.compile(r"(?:[a-z][a-z0-9_]*)?")
+SMOKE = re.compile(rb"(?m)^\[smoke\][ \t]*(?:#[^\n]*|\r)?\n(?:(?!\[)[^\n]*(?:\n|\Z))*")
 Value = TypeVar("Value")
 
 
@@ -35,6 +37,7 @@ class Metadata:
     base: Base
     probes: tuple[Probe, ...]
     requires: tuple[str, ...]
+    smoke: Smoke
 
     def make_stack(self, patches: tuple[Patch, ...], metadata: bytes) -> Stack:
         """Return the stack of ``patches``; ``metadata`` are the bytes that this was read from."""
@@ -49,8 +52,9 @@ class Metadata:
             base=self.base,
             patches=patches,
             probes=self.probes,
-            metadata=metadata,
+            metadata=without_smoke(metadata),
             requires=self.requires,
+            smoke=self.smoke,
         )
 
 
@@ -69,6 +73,7 @@ def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
     base = document.table("base")
     probes = document.take("probe", list, [])
     wheel = document.table("wheel") if "wheel" in document.values else None
+    smoke = document.table("smoke") if "smoke" in document.values else None
     metadata = Metadata(
         name=stack.match("name", NAME),
         label=stack.match("label", LABEL),
@@ -80,12 +85,45 @@ def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
         base=_parse_base(base),
         probes=tuple(_parse_probe(entry, n, source) for n, entry in enumerate(probes, 1)),
         requires=_parse_requires(wheel) if wheel else (),
+        smoke=_parse_smoke(smoke) if smoke else Smoke(),
     )
     if metadata.version < 1:
         raise StackError(f"{source}: [stack] version is {metadata.version}; it counts from 1")
-    for table in filter(None, (document, stack, base, wheel)):
+    for table in filter(None, (document, stack, base, wheel, smoke)):
         table.require_all_read()
+    _require_apart(data, document.values, source)
     return metadata
+
+
+def without_smoke(data: bytes) -> bytes:
+    """Return ``stack.toml`` without the table ``[smoke]`` and the empty lines that set it off."""
+    table = SMOKE.search(data)
+    if table is None:
+        return data
+    before, after = data[: table.start()], data[table.end() :]
+    return before + after if after else before.rstrip(b"\r\n") + b"\n"
+
+
+def _require_apart(data: bytes, document: Mapping[str, Any], source: str) -> None:
+    """Do nothing if what the digest leaves out is the table ``[smoke]`` and nothing else."""
+    rest = {key: value for key, value in document.items() if key != "smoke"}
+    cut = without_smoke(data)
+    try:
+        same = cut == data if "smoke" not in document else parse_toml(cut, source) == rest
+    except StackError:
+        same = False
+    if not same:
+        raise StackError(
+            f"{source}: [smoke] is not a table of its own",
+            hint="write the line [smoke] and its keys below it, before the next line with a [",
+        )
+
+
+def _parse_smoke(table: _Table) -> Smoke:
+    return Smoke(
+        package=table.match("package", PACKAGE, ""),
+        architectures=table.strings("architectures", ()),
+    )
 
 
 def _parse_base(table: _Table) -> Base:

@@ -65,8 +65,23 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Smoke:
+    """What ``smoke`` runs for a stack beyond its probes.
+
+    :param package: folder beside the patches that holds scenarios of its own; "" for none.
+    :param architectures: of the general scenarios; none for the usual ones.
+    """
+
+    package: str = ""
+    architectures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stack:
-    """A named, versioned series of patches on a base. ``metadata`` is ``stack.toml`` as bytes.
+    """A named, versioned series of patches on a base.
+
+    ``metadata`` is ``stack.toml`` as bytes, less the table ``[smoke]``: how a stack is proved is no
+    part of what it is.
 
     :param requires: what a patched wheel requires beside what the base does, as METADATA has it.
     """
@@ -83,6 +98,7 @@ class Stack:
     probes: tuple[Probe, ...]
     metadata: bytes
     requires: tuple[str, ...] = ()
+    smoke: Smoke = field(default_factory=Smoke)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

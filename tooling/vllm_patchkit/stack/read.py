@@ -75,6 +75,11 @@ def list_stacks(*, start: Path | None = None) -> list[Path]:
     return next(filter(None, found), [])
 
 
+def shipped_stacks() -> list[Path]:
+    """Return the folders of the stacks that come with this package, wherever it is called."""
+    return next(filter(None, map(_list_stacks, _shipped_places())), [])
+
+
 def _find_only_stack(places: list[Path]) -> Path:
     for place in places:
         stacks = _list_stacks(place)
@@ -96,10 +101,13 @@ def _has_distribution(folder: Path) -> bool:
 def _stack_places(start: Path) -> list[Path]:
     """Return the folders that may hold stacks, nearest first."""
     here = start.resolve()
-    places = [folder / "patches" for folder in (here, *here.parents)]
+    return [*(folder / "patches" for folder in (here, *here.parents)), *_shipped_places()]
+
+
+def _shipped_places() -> list[Path]:
     package = Path(__file__).resolve().parents[1]
     # An editable install has no _stacks folder; its stacks are those of the checkout.
-    return [*places, package / "_stacks", package.parents[1] / "patches"]
+    return [package / "_stacks", package.parents[1] / "patches"]
 
 
 def _list_stacks(place: Path) -> list[Path]:

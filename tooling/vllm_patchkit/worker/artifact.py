@@ -10,6 +10,8 @@ from .identity import Installed, check_files, find_installed
 from .job import Job
 from .ladder import climb
 from .machine import check_machine, describe_versions
+from .own import load_proofs
+from .plan import make_plan, write_plan
 
 STAGE = "artifact"
 
@@ -19,6 +21,7 @@ def run(job: Job) -> None:
 
     :raises events.WrongArtifact: a byte differs or another vLLM would be imported.
     :raises events.EnvironmentProblem: no such device, too little memory, port in use.
+    :raises events.WrongOptions: a scenario that was asked for does not exist.
     """
     installed = find_installed()
     events.send("artifact", **describe(installed))
@@ -26,7 +29,9 @@ def run(job: Job) -> None:
         raise events.WrongArtifact
     check_machine(job)
     events.send("versions", versions=describe_versions())
-    climb(installed, job)
+    proofs = load_proofs(installed, job)
+    climb(installed, job, [name for proof in proofs.values() for name in proof.architectures])
+    write_plan(job, make_plan(job, proofs))
 
 
 def describe(installed: Installed) -> dict[str, object]:

@@ -16,10 +16,18 @@ CHANNEL = "VLLM_PATCHKIT_EVENTS"
 class EnvironmentProblem(Exception):
     """This machine cannot do it: no GPU, too little memory, a port in use."""
 
+    kind = "environment"
+
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class WrongOptions(EnvironmentProblem):
+    """What was asked for does not exist in this artifact."""
+
+    kind = "usage"
 
 
 class WrongArtifact(Exception):

@@ -26,6 +26,7 @@ from . import lifeline
 from .diagnose import diagnose
 from .events import CHANNEL
 from .job import Job
+from .plan import read_plan
 
 LOG_TAIL_BYTES = 12000
 POLL_S = 0.2
@@ -94,7 +95,11 @@ def _run_stages(job: Job, folders: Folders, value: dict[str, Any]) -> int:
     (job.scratch / "job.json").write_text(json.dumps(value), encoding="utf-8")
     deadline = time.monotonic() + job.deadline_s
     for name in job.stages:
-        if not _run_stage(name, job, folders, deadline) and name in ("artifact", "prepare"):
+        if not _run_stage(name, job, folders, deadline):
+            return 1
+    plan = read_plan(job.scratch)
+    for name in plan["stages"]:
+        if not _run_stage(name, job, folders, deadline) and name in plan["required"]:
             return 1
     return 0
 

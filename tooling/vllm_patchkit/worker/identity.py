@@ -6,9 +6,10 @@ import hashlib
 import json
 import marshal
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import machinery, metadata, util
+from importlib import import_module, machinery, metadata, util
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ class Record:
     folder: Path
     name: str
     lock: Mapping[str, Any]
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The recorded ``stack.toml``."""
+        # Python 3.10 has no parser of its own; pip has the same one inside.
+        inside = "tomllib" if sys.version_info >= (3, 11) else "pip._vendor.tomli"
+        text = (self.folder / "stack.toml").read_text(encoding="utf-8")
+        document: dict[str, Any] = import_module(inside).loads(text)
+        return document
 
     @property
     def files(self) -> dict[str, str | None]:

@@ -8,14 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+PLAN = "plan.json"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """One run.
 
     :param scratch: a folder that is removed at the end; everything is written below it.
-    :param stages: names of the stages, in order; see ``stage.STAGES``.
-    :param scenarios: names of the scenarios to run, or None for all.
+    :param stages: names of the stages, in order: ``stage.STAGES`` and, once there is a plan, those
+        of the proofs.
+    :param scenarios: names of the scenarios to run, or None for all; once there is a plan, the
+        chosen ones.
+    :param own: run what the artifact's stacks declare of their own.
+    :param preferred: stacks whose proof is the one that the host sent, not the artifact's.
+    :param homes: stage -> stack that it is of, once there is a plan.
+    :param required: stages without which nothing after them runs.
     :param model: a real checkpoint, or None for the tiny one.
     :param artifact: what identifies the artifact: ``record_sha256`` of the lock that the wheel
         holds, ``stack`` and ``digest`` that the caller expects; each may be missing.
@@ -24,6 +32,11 @@ class Job:
 
     scratch: Path
     stages: tuple[str, ...]
+    checks_only: bool = False
+    own: bool = True
+    preferred: tuple[str, ...] = ()
+    homes: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
     device: str = "cpu"
     tensor_parallel_size: int = 1
     quantization: str | None = None
@@ -42,36 +55,23 @@ class Job:
     artifact: Mapping[str, Any] = field(default_factory=dict)
     bench: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def checkpoint(self) -> Path:
-        """The folder that the engine loads."""
-        return Path(self.model) if self.model else self.scratch / "checkpoint"
-
-    @property
-    def calm_checkpoint(self) -> Path:
-        """The tiny checkpoint in bfloat16 that stage ``precision`` loads."""
-        return self.scratch / "checkpoint-bfloat16"
-
-    @property
-    def cases_file(self) -> Path:
-        """Where stage ``prepare`` leaves the cases."""
-        return self.scratch / "cases.json"
-
     @classmethod
     def from_json(cls, value: Mapping[str, Any], scratch: Path) -> Job:
         """Return the job that the host sent."""
         known = dict(value)
-        known["stages"] = tuple(known["stages"])
-        for name in ("scenarios", "image_size"):
+        for name in ("stages", "scenarios", "image_size", "preferred", "required"):
             if known.get(name) is not None:
                 known[name] = tuple(known[name])
         return cls(scratch=scratch, **known)
 
     @classmethod
     def read(cls, scratch: Path) -> Job:
-        """Return the job that the guardian wrote to the scratch folder."""
-        text = (scratch / "job.json").read_text(encoding="utf-8")
-        return cls.from_json(json.loads(text), scratch)
+        """Return the job that the guardian wrote, with the plan once there is one."""
+        value: dict[str, Any] = {}
+        for file in (scratch / "job.json", scratch / PLAN):
+            if file.exists():
+                value |= json.loads(file.read_text(encoding="utf-8"))
+        return cls.from_json(value, scratch)
 
     def wants(self, scenario: str) -> bool:
         """Return whether the scenario was asked for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -15,20 +15,24 @@ from .identity import Installed, Record, has_current_bytecode, has_source_loader
 from .job import Job
 
 STAGE = "artifact"
-ARCHITECTURE = "Emu3ForCausalLM"
 
 
-def climb(installed: Installed, job: Job) -> None:
-    """Report every rung; a broken rung does not keep the next ones from being tried."""
+def climb(installed: Installed, job: Job, architectures: Sequence[str]) -> None:
+    """Report every rung; a broken rung does not keep the next ones from being tried.
+
+    :param architectures: of models that the stacks add.
+    """
     rungs: list[tuple[str, Callable[[], str]]] = [
         ("every module of vllm compiles", lambda: compile_all(installed.root / "vllm")),
         ("the platform is the wanted one", lambda: check_platform(job.device)),
         ("the compiled extension loads", load_extension),
         ("touched modules import", lambda: import_touched(installed)),
+        *(
+            (f"the model registry loads {name}", partial(load_architecture, name))
+            for name in architectures
+        ),
         ("entry points load", lambda: load_entry_points(installed)),
     ]
-    if any(record.name == "emu3_5" for record in installed.records):
-        rungs.insert(4, (f"the model registry loads {ARCHITECTURE}", load_architecture))
     for name, rung in rungs:
         _try(name, rung)
     for record in installed.records:
@@ -82,11 +86,11 @@ def import_touched(installed: Installed) -> str:
     return f"{len(names)} modules"
 
 
-def load_architecture() -> str:
+def load_architecture(name: str) -> str:
     """Load the class behind the architecture's name through vLLM's own registry."""
     from vllm.model_executor.models.registry import ModelRegistry
 
-    loaded = ModelRegistry.models[ARCHITECTURE].load_model_cls()
+    loaded = ModelRegistry.models[name].load_model_cls()
     return f"{loaded.__module__}.{loaded.__name__}"
 
 
@@ -104,11 +108,7 @@ def load_entry_points(installed: Installed) -> str:
 
 def read_probes(record: Record) -> list[dict[str, Any]]:
     """Return the ``[[probe]]`` tables of the recorded ``stack.toml``."""
-    # Python 3.10 has no parser of its own; pip has the same one inside.
-    inside = "tomllib" if sys.version_info >= (3, 11) else "pip._vendor.tomli"
-    tomllib = import_module(inside)
-    document = tomllib.loads((record.folder / "stack.toml").read_text(encoding="utf-8"))
-    probes: list[dict[str, Any]] = document.get("probe", [])
+    probes: list[dict[str, Any]] = record.metadata.get("probe", [])
     return probes
 
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .workload import SETTLE_STEPS, Request, Run
+from .steps import SETTLE_STEPS, Request, Run
 
 if TYPE_CHECKING:
     from vllm import LLM

@@ -1,4 +1,4 @@
-"""Stage ``server``: ``vllm serve`` in a process of its own, and a plain OpenAI client."""
+"""``vllm serve`` in a process of its own: started, waited for, and ended by a signal."""
 
 from __future__ import annotations
 
@@ -9,41 +9,39 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import events
-from .cases import Case
-from .engine import engine_arguments, extra_args, is_exact
 from .job import Job
-from .judge import report
 from .machine import require_port
-from .prepare import read_cases, read_vocabulary
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-STAGE = "server"
 MODEL = "smoke"
-CASES = ("text", "t2i", "x2i-three-streams", "interleaved")
 STOP_S = 10.0
 
 
-def run(job: Job) -> None:
-    """Run the scenario ``server``, then stop the server as an orchestrator would."""
+@contextmanager
+def serve(job: Job, stage: str, arguments: Mapping[str, Any]) -> Iterator[OpenAI]:
+    """Give a client of a server that is healthy; on leaving, check that SIGTERM ends it.
+
+    :param arguments: of ``LLM``; they are handed over as options.
+    :raises EnvironmentProblem: the port is in use.
+    """
     port = job.port or free_port()
     require_port(port)
     started = time.monotonic()
-    events.note(STAGE, f"starting vllm serve on port {port}")
-    process = start(job, port)
+    events.note(stage, f"starting vllm serve on port {port}")
+    process = start(serve_words(arguments, port))
     wait_until_healthy(process, port, job.deadline_s)
-    events.send("load", stage=STAGE, seconds=round(time.monotonic() - started, 2))
+    events.send("load", stage=stage, seconds=round(time.monotonic() - started, 2))
     from openai import OpenAI
 
-    client = OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
-    _ask_all(client, job)
-    _check_refusal(client, job)
-    _check_stop(process, port)
+    yield OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
+    check_stop(process, port, stage)
 
 
 def free_port() -> int:
@@ -54,21 +52,21 @@ def free_port() -> int:
         return port
 
 
-def serve_arguments(job: Job, port: int) -> list[str]:
-    """Return the command line of ``vllm serve``."""
-    arguments = engine_arguments(job)
-    words = ["serve", str(arguments.pop("model")), "--served-model-name", MODEL]
+def serve_words(arguments: Mapping[str, Any], port: int) -> list[str]:
+    """Return the command line of ``vllm serve`` for the arguments of ``LLM``."""
+    named = dict(arguments)
+    words = ["serve", str(named.pop("model")), "--served-model-name", MODEL]
     words += ["--host", "127.0.0.1", "--port", str(port)]
-    for name, value in arguments.items():
+    for name, value in named.items():
         option = f"--{name.replace('_', '-')}"
         words += [option] if value is True else [option, str(value)]
     return words
 
 
-def start(job: Job, port: int) -> subprocess.Popen[bytes]:
+def start(words: Sequence[str]) -> subprocess.Popen[bytes]:
     """Start the server; its log joins this stage's."""
-    words = [sys.executable, "-m", f"{__package__}.serve", *serve_arguments(job, port)]
-    return subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    command = [sys.executable, "-m", f"{__package__}.serve", *words]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
 
 def wait_until_healthy(process: subprocess.Popen[bytes], port: int, patience_s: float) -> None:
@@ -88,101 +86,7 @@ def wait_until_healthy(process: subprocess.Popen[bytes], port: int, patience_s: 
     raise RuntimeError(f"vllm serve was not healthy within {patience_s:.0f} s")
 
 
-def request_fields(case: Case, *, greedy: bool) -> dict[str, Any]:
-    """Return the request of a completions client; what OpenAI does not know is the extra body."""
-    extra = {
-        "return_token_ids": True,
-        "stop_token_ids": list(case.stop_token_ids),
-        "skip_special_tokens": False,
-        **extra_args(case, greedy=greedy),
-    }
-    if case.uncond is not None:
-        extra["uncond_prompt"] = case.uncond
-    if case.uncond_no_image is not None:
-        extra["uncond_no_image_prompt"] = case.uncond_no_image
-    fields: dict[str, Any] = {
-        "model": MODEL,
-        "prompt": case.prompt,
-        "max_tokens": case.max_tokens,
-        "temperature": 0.0 if greedy else 1.0,
-        "extra_body": extra,
-    }
-    if case.logit_bias:
-        fields["logit_bias"] = {str(token): bias for token, bias in case.logit_bias.items()}
-    return fields
-
-
-def _ask_all(client: OpenAI, job: Job) -> None:
-    cases = [case for case in read_cases(job) if case.name in CASES]
-    greedy = job.model is None
-    problems: list[str] = []
-    answers: list[tuple[Case, Sequence[int]]] = []
-    started = time.monotonic()
-    for case in cases:
-        events.note(STAGE, f"request {case.name}")
-        tokens, wrong = _complete(client, request_fields(case, greedy=greedy))
-        answers.append((case, tokens))
-        problems += [f"{case.name}: {text}" for text in wrong]
-    guided = next(case for case in cases if case.guided)
-    tokens, wrong = _stream(client, request_fields(guided, greedy=greedy))
-    answers.append((guided, tokens))
-    problems += [f"{guided.name}, streamed: {text}" for text in wrong]
-    report(
-        STAGE,
-        read_vocabulary(job),
-        answers,
-        started,
-        problems=problems,
-        exact=is_exact(job),
-        pictures=False,
-    )
-
-
-def _complete(client: OpenAI, fields: dict[str, Any]) -> tuple[list[int], list[str]]:
-    """Return tokens and problems of one request."""
-    completion = client.completions.create(**fields)
-    problems = []
-    if len(completion.choices) != 1:
-        problems.append(f"{len(completion.choices)} choices, expected one")
-    tokens = list((completion.choices[0].model_extra or {})["token_ids"])
-    usage = completion.usage
-    if usage is None or usage.completion_tokens != len(tokens):
-        counted = None if usage is None else usage.completion_tokens
-        problems.append(f"usage counts {counted} tokens, {len(tokens)} came")
-    return tokens, problems
-
-
-def _stream(client: OpenAI, fields: dict[str, Any]) -> tuple[list[int], list[str]]:
-    """Return tokens and problems of one streamed request."""
-    tokens: list[int] = []
-    pieces = 0
-    for chunk in client.completions.create(**fields, stream=True):
-        for choice in chunk.choices:
-            pieces += 1
-            tokens += (choice.model_extra or {}).get("token_ids") or []
-    return tokens, [] if pieces > 1 else ["came in one piece, not as a stream"]
-
-
-def _check_refusal(client: OpenAI, job: Job) -> None:
-    """A request that cannot be served is refused by name, and the next one is served."""
-    from openai import BadRequestError
-
-    cases = {case.name: case for case in read_cases(job)}
-    fields = request_fields(cases["t2i"], greedy=True)
-    del fields["extra_body"]["uncond_prompt"]
-    try:
-        client.completions.create(**fields)
-        problem = "a guidance scale without an unconditional prompt was accepted"
-    except BadRequestError as error:
-        named = "guidance_scale" in str(error) or "uncond_prompt" in str(error)
-        problem = "" if named else f"the refusal names no parameter: {error}"
-    tokens, _ = _complete(client, request_fields(cases["text"], greedy=True))
-    if not tokens:
-        problem = problem or "after a refused request the server answers no more"
-    events.check(STAGE, "a request that cannot be served is refused by name", not problem, problem)
-
-
-def _check_stop(process: subprocess.Popen[bytes], port: int) -> None:
+def check_stop(process: subprocess.Popen[bytes], port: int, stage: str) -> None:
     """SIGTERM ends the server in time, and the port is free again."""
     started = time.monotonic()
     os.kill(process.pid, signal.SIGTERM)
@@ -198,4 +102,4 @@ def _check_stop(process: subprocess.Popen[bytes], port: int) -> None:
         except events.EnvironmentProblem as error:
             problem = error.message
     detail = problem or f"{seconds:.1f} s"
-    events.check(STAGE, "vllm serve ends on SIGTERM and frees its port", not problem, detail)
+    events.check(stage, "vllm serve ends on SIGTERM and frees its port", not problem, detail)

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 from . import events, lifeline
 from .job import Job
+from .own import load_proof
 
 # Here, not under __main__: a child that vLLM spawns imports this module, and must be armed too.
 lifeline.die_with_parent()
 
-STAGES = {
-    "artifact": "artifact",
-    "prepare": "prepare",
-    "offline": "offline",
-    "streaming": "streaming",
-    "server": "server",
-    "precision": "precision",
-    "bench": "bench",
-}
+STAGES = ("artifact", "bench")
 
 
 def main(name: str, scratch: Path) -> int:
     """Run one stage; return 0 unless it could not come to its end."""
-    module = import_module(f"{__package__}.{STAGES[name]}")
     try:
-        module.run(Job.read(scratch))
+        job = Job.read(scratch)
+        find_stage(name, job)(job)
     except events.EnvironmentProblem as problem:
-        events.send("problem", stage=name, message=problem.message, hint=problem.hint)
+        fields = {"kind": problem.kind, "message": problem.message, "hint": problem.hint}
+        events.send("problem", stage=name, **fields)
         return 3
     except events.WrongArtifact:
         return 4
@@ -38,6 +33,15 @@ def main(name: str, scratch: Path) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+def find_stage(name: str, job: Job) -> Callable[[Job], None]:
+    """Return what runs the stage: a module of the worker, or of a stack's proof."""
+    if name in STAGES:
+        run: Callable[[Job], None] = import_module(f"{__package__}.{name}").run
+        return run
+    proof = load_proof(job.homes[name])
+    return next(stage.run for stage in proof.stages if stage.name == name)
 
 
 if __name__ == "__main__":

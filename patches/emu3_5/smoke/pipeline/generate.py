@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from vllm_patchkit.errors import PatchkitError, UsageError
-from vllm_patchkit.pipeline.backend import Backend, LLMBackend, Request, ServerBackend
-from vllm_patchkit.pipeline.settings import Settings
-from vllm_patchkit.pipeline.tasks import (
+
+from ..sequence import Codes, ImageSegment, MultimodalSequence, parse_segments
+from ..vision import Vision, VisionError, load_vision
+from ..vocabulary import image_text
+from .backend import Backend, LLMBackend, Request, ServerBackend
+from .settings import Settings
+from .tasks import (
     DEFAULT_RATIO,
     Task,
     find_task,
@@ -17,9 +21,6 @@ from vllm_patchkit.pipeline.tasks import (
     require_room,
     size_arguments,
 )
-from vllm_patchkit.worker.sequence import Codes, ImageSegment, MultimodalSequence, parse_segments
-from vllm_patchkit.worker.vision import Vision, VisionError, load_vision
-from vllm_patchkit.worker.vocabulary import image_text
 
 Picture = ImageSegment | Codes | Path | bytes
 

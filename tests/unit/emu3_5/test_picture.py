@@ -1,7 +1,7 @@
 import struct
 import zlib
 
-from vllm_patchkit.worker.picture import code_colour, draw_grid
+from patchkit_own_emu3_5.picture import code_colour, draw_grid
 
 
 def chunks(png):

@@ -1,7 +1,6 @@
 import pytest
-
-from vllm_patchkit.worker.grammar import find_region, parse_images, parse_size
-from vllm_patchkit.worker.vocabulary import tiny_vocabulary
+from patchkit_own_emu3_5.grammar import find_region, parse_images, parse_size
+from patchkit_own_emu3_5.vocabulary import tiny_vocabulary
 
 VOCABULARY = tiny_vocabulary(32)
 SPECIAL = VOCABULARY.special

@@ -1,6 +1,5 @@
 import pytest
-
-from vllm_patchkit.worker.vocabulary import (
+from patchkit_own_emu3_5.vocabulary import (
     SPECIAL_TEXTS,
     byte_characters,
     byte_ids,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from patchkit_worker.job import Job
+
 from .cases import Case
-from .job import Job
+from .files import checkpoint
 from .tiny import CONTEXT
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def engine_arguments(job: Job) -> dict[str, Any]:
     What is not named here is vLLM's default: scheduler, prefix caching, chunked prefill, graphs.
     """
     arguments: dict[str, Any] = {
-        "model": str(job.checkpoint),
+        "model": str(checkpoint(job)),
         "tensor_parallel_size": job.tensor_parallel_size,
         "seed": 0,
     }

@@ -1,8 +1,8 @@
 import pytest
+from patchkit_own_emu3_5.vocabulary import image_text, tiny_vocabulary
 
 from vllm_patchkit.errors import PatchkitError, UsageError
 from vllm_patchkit.pipeline import ImageSegment, Pipeline, Settings, TextSegment, ThoughtSegment
-from vllm_patchkit.worker.vocabulary import image_text, tiny_vocabulary
 
 VOCABULARY = tiny_vocabulary(64)
 SPECIAL = VOCABULARY.special

@@ -9,23 +9,23 @@
 ``Pipeline.connect("http://localhost:8000")`` does the same through ``vllm serve``.
 """
 
-from vllm_patchkit.pipeline.generate import Pipeline
-from vllm_patchkit.pipeline.settings import Settings
-from vllm_patchkit.pipeline.tasks import ASPECT_RATIOS, TASKS
-from vllm_patchkit.worker.sequence import (
-    ImageSegment,
-    MultimodalSequence,
-    TextSegment,
-    ThoughtSegment,
-)
+from .. import vocabulary
+from ..sequence import ImageSegment, MultimodalSequence, TextSegment, ThoughtSegment
+from .backend import LLMBackend, ServerBackend
+from .generate import Pipeline
+from .settings import Settings
+from .tasks import ASPECT_RATIOS, TASKS
 
 __all__ = [
     "ASPECT_RATIOS",
     "TASKS",
     "ImageSegment",
+    "LLMBackend",
     "MultimodalSequence",
     "Pipeline",
+    "ServerBackend",
     "Settings",
     "TextSegment",
     "ThoughtSegment",
+    "vocabulary",
 ]

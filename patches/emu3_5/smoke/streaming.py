@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import events
+from patchkit_worker import events
+from patchkit_worker.job import Job
+
 from .cases import Case
 from .engine import engine_arguments, is_exact, prompt_of, sampling_params
-from .job import Job
 from .judge import report
 from .prepare import read_cases, read_vocabulary
 

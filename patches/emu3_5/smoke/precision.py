@@ -10,10 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import events
+from patchkit_worker import events
+from patchkit_worker.job import Job
+
 from .cases import Case
 from .engine import engine_arguments, prompt_of, sampling_params
-from .job import Job
+from .files import calm_checkpoint
 from .oracle import region_of, score
 from .oracle_model import OracleModel
 from .prepare import read_cases, read_vocabulary
@@ -32,8 +34,8 @@ def run(job: Job) -> None:
     vocabulary = read_vocabulary(job)
     started = time.monotonic()
     answers = generate(job, vocabulary)
-    oracle = OracleModel.read(job.calm_checkpoint, "float64")
-    plain = OracleModel.read(job.calm_checkpoint, "bfloat16")
+    oracle = OracleModel.read(calm_checkpoint(job), "float64")
+    plain = OracleModel.read(calm_checkpoint(job), "bfloat16")
     problems = []
     for case, tokens, rows in answers:
         scores = oracle_scores(oracle, vocabulary, case, tokens)
@@ -68,7 +70,7 @@ def generate(
 
     arguments = {
         **engine_arguments(job),
-        "model": str(job.calm_checkpoint),
+        "model": str(calm_checkpoint(job)),
         "dtype": "bfloat16",
         # What was sampled from: guided, limited to the region.
         "logprobs_mode": "processed_logprobs",

@@ -1,8 +1,8 @@
 from dataclasses import replace
 
-from vllm_patchkit.worker.cases import Case, begun_image
-from vllm_patchkit.worker.judge import find_problems
-from vllm_patchkit.worker.vocabulary import tiny_vocabulary
+from patchkit_own_emu3_5.cases import Case, begun_image
+from patchkit_own_emu3_5.judge import find_problems
+from patchkit_own_emu3_5.vocabulary import tiny_vocabulary
 
 VOCABULARY = tiny_vocabulary(32)
 ROWS = ((1, 2, 3), (4, 5, 6))

@@ -1,9 +1,8 @@
 """What the smoke's engine is made with."""
 
 import pytest
-
-from vllm_patchkit.worker.engine import engine_arguments, is_exact
-from vllm_patchkit.worker.job import Job
+from patchkit_own_emu3_5.engine import engine_arguments, is_exact
+from patchkit_worker.job import Job
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
+from patchkit_own_emu3_5.vocabulary import tiny_vocabulary
 
 from vllm_patchkit.errors import HostError, PatchkitError
 from vllm_patchkit.pipeline import Pipeline
-from vllm_patchkit.worker.vocabulary import tiny_vocabulary
 
 VOCABULARY = tiny_vocabulary(64)
 ROWS = ((1, 2), (3, 4))

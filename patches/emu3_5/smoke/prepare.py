@@ -7,10 +7,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from . import events
+from patchkit_worker import events
+from patchkit_worker.job import Job
+
 from .cases import QUESTION, Case, Size, image_length, make_cases, tiny_cases
+from .files import calm_checkpoint, cases_file, checkpoint
 from .grammar import parse_images
-from .job import Job
 from .oracle import decode
 from .oracle_model import OracleModel
 from .tiny import CALM, write_checkpoint
@@ -31,11 +33,11 @@ def _prepare_tiny(job: Job) -> list[Case]:
     import torch
 
     torch.set_num_threads(1)
-    vocabulary = write_checkpoint(job.checkpoint)
+    vocabulary = write_checkpoint(checkpoint(job))
     if job.wants("precision"):
-        write_checkpoint(job.calm_checkpoint, spread=CALM)
+        write_checkpoint(calm_checkpoint(job), spread=CALM)
     events.check("prepare", "tiny checkpoint", True, f"{vocabulary.visual_count} visual tokens")
-    model = OracleModel.read(job.checkpoint)
+    model = OracleModel.read(checkpoint(job))
     answered = []
     for case in tiny_cases(vocabulary):
         started = time.monotonic()
@@ -114,16 +116,16 @@ def _prepare_real(job: Job) -> list[Case]:
 def write_cases(job: Job, cases: list[Case]) -> None:
     """Leave the cases for the stages that follow."""
     text = json.dumps([case.to_json() for case in cases])
-    job.cases_file.write_text(text, encoding="utf-8")
+    cases_file(job).write_text(text, encoding="utf-8")
 
 
 def read_cases(job: Job) -> list[Case]:
     """Return the cases that stage ``prepare`` left."""
-    values = json.loads(job.cases_file.read_text(encoding="utf-8"))
+    values = json.loads(cases_file(job).read_text(encoding="utf-8"))
     return [Case.from_json(value) for value in values]
 
 
 def read_vocabulary(job: Job) -> Vocabulary:
     """Return the vocabulary of the checkpoint that the run uses."""
-    text = (job.checkpoint / "config.json").read_text(encoding="utf-8")
+    text = (checkpoint(job) / "config.json").read_text(encoding="utf-8")
     return published_vocabulary(json.loads(text))

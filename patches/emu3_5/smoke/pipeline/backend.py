@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vllm_patchkit.errors import HostError, PatchkitError, UsageError
-from vllm_patchkit.worker.vocabulary import Vocabulary, published_vocabulary
+
+from ..vocabulary import Vocabulary, published_vocabulary
 
 DEFAULT_TIMEOUT_S = 1800.0
 

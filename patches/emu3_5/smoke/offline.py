@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import events
+from patchkit_worker import events
+from patchkit_worker.job import Job
+
 from .cases import QUESTION, Case, begun_image
 from .engine import engine_arguments, is_exact, one_candidate_params, prompt_of, sampling_params
-from .job import Job
 from .judge import report
 from .prepare import read_cases, read_vocabulary
 from .sequence import MultimodalSequence, parse_segments

@@ -1,10 +1,10 @@
 import math
 
 import pytest
-
-from vllm_patchkit.errors import UsageError
 from vllm_patchkit.pipeline.settings import Settings
 from vllm_patchkit.pipeline.tasks import ASPECT_RATIOS, TASKS, find_task, image_size, size_arguments
+
+from vllm_patchkit.errors import UsageError
 
 
 def test_templates_are_the_published_ones():

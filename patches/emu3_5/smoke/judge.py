@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from . import events
+from patchkit_worker import events
+
 from .cases import Case, begun_image
 from .grammar import Image, parse_images
 from .picture import draw_grid

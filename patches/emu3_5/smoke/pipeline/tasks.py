@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllm_patchkit.errors import UsageError
-from vllm_patchkit.worker.cases import image_length, make_template, make_uncond_template
+
+from ..cases import image_length, make_template, make_uncond_template
 
 PATCH = 16
 TEXT_SAMPLING = {"text_top_k": 1024, "text_top_p": 0.9, "text_temperature": 1.0}
