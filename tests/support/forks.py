@@ -63,7 +63,12 @@ def engine_line(number: int) -> str:
     return f"def engine_{number}(): return {number}\n"
 
 
-def put_release(cache: Path, version: str, tree: Tree) -> Path:
+def make_executable(file: Path) -> None:
+    """Let everybody execute a file."""
+    file.chmod(0o755)
+
+
+def put_release(cache: Path, version: str, tree: Tree, *, executable: Sequence[str] = ()) -> Path:
     """Write a wheel of the package to the cache's folder of wheels and return its path."""
     folder = cache / "inputs"
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +83,7 @@ def put_release(cache: Path, version: str, tree: Tree) -> Path:
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, data in members.items():
             member = zipfile.ZipInfo(path, (2025, 10, 3, 12, 0, 0))
-            member.external_attr = 0o644 << 16
+            member.external_attr = (0o755 if path in executable else 0o644) << 16
             archive.writestr(member, data)
     return wheel
 

@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from itertools import chain
 
 from vllm_patchkit.errors import TargetError
-from vllm_patchkit.inplace.changes import Changes, describe_changes, kept_files, pair
+from vllm_patchkit.inplace.changes import (
+    Changes,
+    changed_modes,
+    describe_changes,
+    kept_files,
+    pair,
+    settle,
+)
 from vllm_patchkit.stack.locked import Source, base_contents, patched_contents
 from vllm_patchkit.targets.answers import ChangeReport, TargetInfo
 from vllm_patchkit.targets.explain import require_start
@@ -43,11 +50,12 @@ def apply_to_folder(
         inspection = inspect_target(target, source.lock)
         start = require_start(target, source, inspection.report, count)
         done = start == count and inspection.report.state != "drifted"
-        changes = {} if done else _plan(target, source, inspection, start, count)
+        patches = source.stack.patches[start:count]
+        modes = changed_modes((patch.files for patch in patches), target)
+        changes = {} if done else settle(_plan(target, source, inspection, start, count), modes)
         if changes and not dry_run:
-            commit_changes(
-                target, changes, "apply", source.stack.name, f"apply {source.label}", disk
-            )
+            title = f"apply {source.label}"
+            commit_changes(target, changes, modes, "apply", source.stack.name, title, disk)
     return ChangeReport(
         operation="apply",
         target=TargetInfo.from_target(target),
@@ -91,10 +99,21 @@ def changing(
 
 
 def commit_changes(
-    target: Folder, changes: Changes, operation: Operation, stack: str, title: str, disk: Disk
+    target: Folder,
+    changes: Changes,
+    modes: Mapping[str, bool],
+    operation: Operation,
+    stack: str,
+    title: str,
+    disk: Disk,
 ) -> None:
-    """Write the changes as one transaction."""
-    plan = make_plan(target.root, changes, operation=operation, stack=stack, title=title)
+    """Write the changes as one transaction.
+
+    :param modes: files that have to become executable or cease to be.
+    """
+    plan = make_plan(
+        target.root, changes, operation=operation, stack=stack, title=title, executable=modes
+    )
     contents = {path: after for path, (_, after) in changes.items()}
     commit(target.root, target.state, plan, contents, disk)
 
@@ -126,7 +145,7 @@ def _plan(
     if target.record is not None and record is not None:
         after = {path: content for path, (_, content) in changes.items()}
         changes[target.record] = (record, update_record(record, after))
-    return {path: change for path, change in changes.items() if change[0] != change[1]}
+    return changes
 
 
 def _record_before(target: Folder, stack: str, record: bytes | None, start: int) -> bytes | None:

@@ -5,13 +5,16 @@ A change is ``path -> (content before, content after)``; None stands for no file
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.stack.applied import applied_files, make_applied
 from vllm_patchkit.stack.folder import StackFiles
 from vllm_patchkit.stack.locked import Read, net_files
 from vllm_patchkit.stack.model import Lock, Stack
+from vllm_patchkit.stack.modes import EXECUTABLE, mode_of, modes_after
 from vllm_patchkit.targets.answers import FileChange
+from vllm_patchkit.targets.tree import Folder
 from vllm_patchkit.transaction.originals import (
     METADATA_BEFORE,
     ORIGINALS,
@@ -31,6 +34,24 @@ Changes = dict[str, "tuple[bytes | None, bytes | None]"]
 def pair(contents: Mapping[str, bytes | None], read: Read) -> Changes:
     """Return contents beside what is there now."""
     return {path: (read(path), content) for path, content in sorted(contents.items())}
+
+
+def changed_modes(steps: Iterable[Iterable[FileDiff]], target: Folder) -> dict[str, bool]:
+    """Return the files that have to become executable or cease to be, as ``git apply`` has it."""
+
+    def read(path: str) -> str:
+        return mode_of(executable=target.executable(path))
+
+    after = modes_after(steps, read)
+    wanted = {path: mode == EXECUTABLE for path, mode in after.items() if mode is not None}
+    return {path: run for path, run in wanted.items() if run != target.executable(path)}
+
+
+def settle(changes: Changes, modes: Mapping[str, bool]) -> Changes:
+    """Return the changes that change something."""
+    return {
+        path: change for path, change in changes.items() if change[0] != change[1] or path in modes
+    }
 
 
 def kept_files(

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.diff.compute import Pair, describe_edits, format_edits
+from vllm_patchkit.diff.reverse import reverse_diff
 from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.inplace.apply import changing, commit_changes
 from vllm_patchkit.inplace.changes import (
     Changes,
+    changed_modes,
     describe_changes,
     pair,
     restored_metadata,
     restored_record,
+    settle,
 )
 from vllm_patchkit.stack.applied import Applied
 from vllm_patchkit.stack.apply import apply_patches
@@ -70,17 +73,20 @@ def revert_folder(
         stack = patched.source.stack
         edits: dict[str, Pair] = {}
         changes: Changes = {}
+        modes: dict[str, bool] = {}
         if patched.count or patched.applied is not None:
             _require_in_place(target, patched)
             edits = _find_edits(target, patched)
             if edits and keep_edits is None:
                 raise _edited(target, patched, edits)
-            changes = _plan(target, patched, edits)
+            undone = map(reverse_diff, (one.files for one in stack.patches[: patched.count][::-1]))
+            modes = changed_modes(undone, target)
+            changes = settle(_plan(target, patched, edits), modes)
         if changes and not dry_run:
             if edits and keep_edits is not None:
                 replace_file(keep_edits.absolute(), format_edits(edits))
             title = f"revert {patched.source.label}"
-            commit_changes(target, changes, "revert", stack.name, title, disk)
+            commit_changes(target, changes, modes, "revert", stack.name, title, disk)
     return ChangeReport(
         operation="revert",
         target=TargetInfo.from_target(target),
@@ -129,7 +135,7 @@ def _find_patched(target: Folder, folder: Path) -> Patched:
 
 
 def _check(target: Folder, source: Source, recorded: int | None) -> Report:
-    return check_target(source.lock, target.read, recorded=recorded)
+    return check_target(source.lock, target.read, recorded=recorded, executable=target.executable)
 
 
 def _not_ours(target: Folder, source: Source, report: Report) -> TargetError:
@@ -214,7 +220,7 @@ def _plan(target: Folder, patched: Patched, edits: dict[str, Pair]) -> Changes:
         before = _kept(target, patched, RECORD_BEFORE)
         after = restored_record(record, before, applied, restored, edited)
         changes[target.record] = (record, after)
-    return {path: change for path, change in changes.items() if change[0] != change[1]}
+    return changes
 
 
 def _metadata_change(target: Folder, patched: Patched) -> Changes:

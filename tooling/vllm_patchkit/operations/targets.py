@@ -90,6 +90,7 @@ def _recorded_status(target: Target, record: Applied) -> StackStatus:
         target.read,
         version=owner.version if owner else None,
         recorded=len(record.patches),
+        executable=target.executable,
     )
     return StackStatus(applied=record, report=check_requirements(target, record, report))
 

@@ -5,16 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vllm_patchkit.stack.model import Lock
+from vllm_patchkit.stack.modes import content_digest, says_executable
 
 Digest = str | None
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The digests that one file has along the series: index ``n`` is after ``n`` patches."""
+    """The digests that one file has along the series: index ``n`` is after ``n`` patches.
+
+    Where some patch says whether the file is executable, the digests say it too (stack.modes).
+    """
 
     path: str
     digests: tuple[Digest, ...]
+
+    @property
+    def with_mode(self) -> bool:
+        """Whether a patch says that the file is executable, before it or after it."""
+        return any(map(says_executable, self.digests))
+
+    def without_mode(self) -> History:
+        """Return the history of the contents alone."""
+        return History(self.path, tuple(map(content_digest, self.digests)))
 
     def prefixes(self, found: Digest) -> frozenset[int]:
         """Return after how many patches the file has this content."""

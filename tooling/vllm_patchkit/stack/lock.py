@@ -14,6 +14,7 @@ from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.apply import step_patches
 from vllm_patchkit.stack.model import Lock, LockedFile, LockedPatch, Stack
+from vllm_patchkit.stack.modes import EXECUTABLE, identify, locked_modes
 
 FORMAT = 1
 LABEL_DIGEST_DIGITS = 8
@@ -54,9 +55,17 @@ def make_lock(stack: Stack, read_base: Read, *, previous: Lock | None = None) ->
     patches = []
     first: dict[str, str | None] = {}
     last: dict[str, str | None] = {}
-    for step in step_patches(stack.patches, read_base):
+    base_modes, *steps = locked_modes(stack.patches)
+    modes = dict(base_modes)
+    for step, changed in zip(step_patches(stack.patches, read_base), steps, strict=True):
+        before = dict(modes)
+        modes.update(changed)
         files = tuple(
-            LockedFile(path=path, before=_digest(step.before[path]), after=_digest(after))
+            LockedFile(
+                path=path,
+                before=identify(step.before[path], executable=before.get(path) == EXECUTABLE),
+                after=identify(after, executable=modes.get(path) == EXECUTABLE),
+            )
             for path, after in sorted(step.after.items())
         )
         for file in files:
@@ -78,10 +87,6 @@ def make_lock(stack: Stack, read_base: Read, *, previous: Lock | None = None) ->
     )
 
 
-def _digest(data: bytes | None) -> str | None:
-    return None if data is None else sha256_hex(data)
-
-
 def _keep_known(previous: Lock, paths: set[str]) -> dict[str, dict[str, str | None]]:
     return {
         release: {path: digest for path, digest in files.items() if path in paths}
@@ -90,8 +95,11 @@ def _keep_known(previous: Lock, paths: set[str]) -> dict[str, dict[str, str | No
 
 
 def add_known(lock: Lock, release: str, read: Read) -> Lock:
-    """Return the lock with the hashes that its files have in another release of the base."""
-    hashes = {file.path: _digest(read(file.path)) for file in lock.files}
+    """Return the lock with the hashes that its files have in another release of the base.
+
+    Contents only: nothing is said about modes there.
+    """
+    hashes = {file.path: identify(read(file.path), executable=False) for file in lock.files}
     return replace(lock, known={**lock.known, release: hashes})
 
 

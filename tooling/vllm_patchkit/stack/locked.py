@@ -14,6 +14,7 @@ from vllm_patchkit.stack.folder import StackFiles, make_stack
 from vllm_patchkit.stack.histories import file_histories
 from vllm_patchkit.stack.lock import stack_digest, version_label
 from vllm_patchkit.stack.model import Lock, LockedFile, Stack
+from vllm_patchkit.stack.modes import content_digest
 from vllm_patchkit.stack.read import read_files, read_lock
 
 Read = Callable[[str], "bytes | None"]
@@ -114,7 +115,9 @@ def net_files(lock: Lock, count: int) -> tuple[LockedFile, ...]:
 def _require_digests(
     stack: Stack, lock: Lock, contents: Mapping[str, bytes | None], count: int
 ) -> None:
-    expected = {history.path: history.digests[count] for history in file_histories(lock)}
+    expected = {
+        history.path: content_digest(history.digests[count]) for history in file_histories(lock)
+    }
     for path, content in contents.items():
         found = None if content is None else sha256_hex(content)
         if found != expected.get(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vllm_patchkit.errors import TargetError
 from vllm_patchkit.stack.locked import Source
+from vllm_patchkit.stack.modes import says_executable
 from vllm_patchkit.targets.model import Target
 from vllm_patchkit.targets.state import Report
 
@@ -69,4 +70,7 @@ def _hint(report: Report, source: Source) -> str:
 
 
 def _short(digest: str | None) -> str:
-    return "no file" if digest is None else f"sha256 {digest[:SHOWN_DIGITS]}"
+    if digest is None:
+        return "no file"
+    mode = ", executable" if says_executable(digest) else ""
+    return f"sha256 {digest[:SHOWN_DIGITS]}{mode}"

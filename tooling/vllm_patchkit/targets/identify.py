@@ -27,7 +27,7 @@ def identify_stack(stack: Stack, lock: Lock, read: Read) -> StackIdentity:
     """
     contents = {history.path: read(history.path) for history in file_histories(lock)}
     prefixes = {
-        history.path: history.prefixes(_digest(contents[history.path]))
+        history.path: history.without_mode().prefixes(_digest(contents[history.path]))
         for history in file_histories(lock)
     }
     common = frozenset(range(len(lock.patches) + 1)).intersection(*prefixes.values())

@@ -12,6 +12,7 @@ from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
 from vllm_patchkit.stack.histories import file_histories
 from vllm_patchkit.stack.lock import parse_lock
 from vllm_patchkit.stack.model import Lock
+from vllm_patchkit.stack.modes import content_digest
 from vllm_patchkit.stack.series import SUFFIX
 from vllm_patchkit.targets.answers import Interruption
 from vllm_patchkit.targets.model import Target
@@ -106,6 +107,7 @@ def inspect_target(target: Target, lock: Lock) -> Inspection:
         version=owner.version if owner else None,
         foreign=_foreign(lock, None if same else mine, others),
         recorded=len(mine.patches) if mine is not None and same else None,
+        executable=target.executable,
     )
     return Inspection(
         report=check_requirements(target, mine, report) if same else report,
@@ -185,7 +187,9 @@ def find_orphans(target: Target, lock: Lock, inspection: Inspection) -> list[str
         return []
     known = {history.path for history in file_histories(lock)}
     added = [file for file in stale.files if file.before is None and file.path not in known]
-    return [file.path for file in added if _digest(target.read(file.path)) == file.after]
+    return [
+        file.path for file in added if _digest(target.read(file.path)) == content_digest(file.after)
+    ]
 
 
 def _digest(content: bytes | None) -> str | None:

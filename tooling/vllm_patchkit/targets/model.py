@@ -53,6 +53,10 @@ class Target(Protocol):
         """
         ...
 
+    def executable(self, path: str) -> bool:
+        """Return whether its owner may execute a file; False where there is none."""
+        ...
+
     def names(self, folder: str) -> tuple[str, ...]:
         """Return the sorted names right inside a folder; none where there is no such folder."""
         ...

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.stack.histories import Digest, History, file_histories
 from vllm_patchkit.stack.model import Lock
+from vllm_patchkit.stack.modes import IsExecutable, content_digest, identify
 
 Read = Callable[[str], "bytes | None"]
 State = Literal["pristine", "applied", "partial", "drifted", "other-version", "foreign-stack"]
@@ -51,6 +51,7 @@ def check_target(
     version: str | None = None,
     foreign: str | None = None,
     recorded: int | None = None,
+    executable: IsExecutable | None = None,
 ) -> Report:
     """Return the state of a target and one verdict a file; never raises on odd content.
 
@@ -59,9 +60,12 @@ def check_target(
     :param foreign: a title of another stack that is recorded as applied.
     :param recorded: how many patches are recorded as applied; settles which prefix it is where
         the content allows several.
+    :param executable: tells whether a file is; without it only contents are compared.
     """
     histories = file_histories(lock)
-    found = {one.path: _digest(read(one.path)) for one in histories}
+    if executable is None:
+        histories = tuple(one.without_mode() for one in histories)
+    found = {one.path: _found(one, read, executable) for one in histories}
     total = len(lock.patches)
     common = _common_prefixes(histories, found, total)
     notes = _version_notes(lock, version)
@@ -73,7 +77,8 @@ def check_target(
             state=state, stack=lock.stack, total=total, applied=applied, files=files, notes=notes
         )
     files = tuple(_unsettled(one, found[one.path]) for one in histories)
-    release = matching_release(lock.known, found, version)
+    contents = {path: content_digest(digest) for path, digest in found.items()}
+    release = matching_release(lock.known, contents, version)
     state = _unsettled_state(lock, files, release, foreign, version)
     if state == "foreign-stack":
         notes += (f"{foreign} is applied here",)
@@ -180,5 +185,8 @@ def _version_notes(lock: Lock, version: str | None) -> tuple[str, ...]:
     return (f"the metadata says {version}; the content is that of {lock.base_version}",)
 
 
-def _digest(content: bytes | None) -> Digest:
-    return None if content is None else sha256_hex(content)
+def _found(history: History, read: Read, executable: IsExecutable | None) -> Digest:
+    with_mode = executable is not None and history.with_mode
+    return identify(
+        read(history.path), executable=with_mode and bool(executable and executable(history.path))
+    )

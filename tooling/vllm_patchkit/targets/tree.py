@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,13 @@ class Folder:
             raise TargetError(f"{self.root / path} is a folder, where a file belongs") from None
         except PermissionError as error:
             raise HostError(f"{error.filename} cannot be read: permission denied") from error
+
+    def executable(self, path: str) -> bool:
+        """Return whether its owner may execute a file; False where there is none."""
+        try:
+            return bool((self.root / path).stat().st_mode & stat.S_IXUSR)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def names(self, folder: str) -> tuple[str, ...]:
         """Return the sorted names right inside a folder; none where there is no such folder."""

@@ -28,6 +28,11 @@ class WheelTarget:
         """Return a member's bytes, or None where there is no such member."""
         return self.archive.read(path) if self.archive.find(path) else None
 
+    def executable(self, path: str) -> bool:
+        """Return whether an installer makes the member executable; False where there is none."""
+        member = self.archive.find(path)
+        return member is not None and member.executable
+
     def names(self, folder: str) -> tuple[str, ...]:
         """Return the sorted names right inside a folder; none where there is no such folder."""
         prefix = folder + "/"

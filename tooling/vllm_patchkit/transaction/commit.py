@@ -23,6 +23,7 @@ from vllm_patchkit.transaction.journal import (
 from vllm_patchkit.transaction.recover import discard, roll_back, roll_forward
 
 NEW_FILE_MODE = 0o644
+READ = 0o444
 
 
 def make_plan(
@@ -32,15 +33,18 @@ def make_plan(
     operation: Operation,
     stack: str,
     title: str,
+    executable: Mapping[str, bool] | None = None,
 ) -> Plan:
     """Return the plan of a transaction.
 
     :param changes: path -> content before and after; None where there is no file.
+    :param executable: files of which it is decided whether they are.
     """
+    modes = executable or {}
     entries = tuple(
-        Entry(path=path, before=_digest(before), after=_digest(after))
+        Entry(path=path, before=_digest(before), after=_digest(after), executable=modes.get(path))
         for path, (before, after) in changes.items()
-        if before != after
+        if before != after or path in modes
     )
     created = [entry.path for entry in entries if entry.after is not None]
     deleted = [entry.path for entry in entries if entry.after is None]
@@ -116,6 +120,7 @@ def _prepare(
         if entry.after is not None:
             content = contents[entry.path]
             assert content is not None
+            mode = _with_execution(mode, executable=entry.executable)
             disk.write(new / str(index), content, mode=mode, owner=owner)
     part = journal.folder / f"{PLAN}.part"
     disk.write(part, format_plan(plan), mode=0o600, owner=(status.st_uid, status.st_gid))
@@ -125,6 +130,13 @@ def _prepare(
     disk.move(part, journal.folder / PLAN)
     for folder in (journal.folder, journal.folder.parent, journal.folder.parent.parent):
         disk.sync(folder)
+
+
+def _with_execution(mode: int, *, executable: bool | None) -> int:
+    """Return a mode in which whoever may read may execute, or nobody; None leaves it."""
+    if executable is None:
+        return mode
+    return mode | (mode & READ) >> 2 if executable else mode & ~(READ >> 2)
 
 
 def _require_unchanged(root: Path, entry: Entry, kept: Path) -> tuple[int, tuple[int, int]]:

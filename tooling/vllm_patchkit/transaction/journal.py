@@ -33,11 +33,15 @@ ROLLBACK = "rollback.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """What happens to one file: sha256 before and after, None where it does not exist."""
+    """What happens to one file: sha256 before and after, None where it does not exist.
+
+    :param executable: whether it is to be; None leaves that as it is.
+    """
 
     path: str
     before: str | None
     after: str | None
+    executable: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from vllm_patchkit.archive.entries import Member
 from vllm_patchkit.archive.flaws import require_no_flaws
 from vllm_patchkit.archive.names import check_name, check_together
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError, WheelError
 from vllm_patchkit.stack.apply import Contents, apply_patches
 from vllm_patchkit.stack.lock import stack_digest, version_label
+from vllm_patchkit.stack.modes import EXECUTABLE, content_digest, mode_of, modes_after
 from vllm_patchkit.wheel.distinfo import carried_info, made_info, provenance_member
 from vllm_patchkit.wheel.members import MadeMember, PlannedMember, RawMember, WheelPlan
 from vllm_patchkit.wheel.metadata import WheelName, local_version
@@ -83,7 +83,8 @@ def _patch(recipe: Recipe) -> Contents:
         if before == data and expected is None:
             continue
         found = (_digest(before), _digest(data))
-        if expected is None or found != (expected.before, expected.after):
+        locked_as = expected and (content_digest(expected.before), content_digest(expected.after))
+        if locked_as != found:
             raise WheelError(
                 f"{path}: before and after have sha256 {found[0]} and {found[1]}; the lock says "
                 + (f"{expected.before} and {expected.after}" if expected else "nothing of it"),
@@ -108,12 +109,7 @@ def _digest(data: bytes | None) -> str | None:
 def _payload(recipe: Recipe, patched: Contents) -> list[PlannedMember]:
     """Return every member outside the dist-info: the base's order, then what is new, sorted."""
     base, flavor = recipe.base.contents, recipe.flavor
-    modes = {
-        diff.path: diff.new_mode
-        for patch in recipe.stack.patches
-        for diff in patch.files
-        if diff.new_mode != diff.old_mode
-    }
+    modes = _modes(recipe)
     taken = dict(_taken(recipe))
     members: list[PlannedMember] = []
     for member in base.archive.members:
@@ -123,14 +119,14 @@ def _payload(recipe: Recipe, patched: Contents) -> list[PlannedMember]:
             members.append(taken.pop(member.name))
         elif member.name in patched:
             data = patched[member.name]
-            executable = _is_executable(modes.get(member.name), member)
+            executable = modes[member.name]
             if data is not None:
                 members.append(MadeMember(name=member.name, data=data, executable=executable))
         elif not flavor.omits(member.name):
             row = base.rows[member.name]
             members.append(RawMember(name=member.name, role="base", member=member, row=row))
     new = [
-        MadeMember(name=path, data=data, executable=_is_executable(modes.get(path), None))
+        MadeMember(name=path, data=data, executable=modes[path])
         for path, data in patched.items()
         if data is not None and base.archive.find(path) is None
     ]
@@ -138,10 +134,16 @@ def _payload(recipe: Recipe, patched: Contents) -> list[PlannedMember]:
     return members + sorted(fresh, key=lambda member: member.name)
 
 
-def _is_executable(mode: str | None, before: Member | None) -> bool:
-    if mode is not None:
-        return mode.endswith("755")
-    return before is not None and before.executable
+def _modes(recipe: Recipe) -> dict[str, bool]:
+    """Return which of the patched members are executable, as ``git apply`` leaves them."""
+    archive = recipe.base.contents.archive
+
+    def read(path: str) -> str | None:
+        member = archive.find(path)
+        return None if member is None else mode_of(executable=member.executable)
+
+    after = modes_after((patch.files for patch in recipe.stack.patches), read)
+    return {path: mode == EXECUTABLE for path, mode in after.items()}
 
 
 def _taken(recipe: Recipe) -> Iterator[tuple[str, RawMember]]:

@@ -40,7 +40,11 @@ class Record:
     @property
     def files(self) -> dict[str, str | None]:
         """Path -> sha256 after all patches; None for a file that was deleted."""
-        return {entry["path"]: entry["after"] for entry in self.lock["files"]}
+        # " +x" behind a sha256 says that the file is executable, which is no matter of imports.
+        return {
+            entry["path"]: entry["after"] and entry["after"].partition(" ")[0]
+            for entry in self.lock["files"]
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
