@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,8 +13,12 @@ import pytest
 from support.environments import CHANGES, RELEASE, make_stack
 from support.stacks import Change
 from vllm_patchkit.cli import main
+from vllm_patchkit.cli.report import gather
+from vllm_patchkit.report.html import format_html
 from vllm_patchkit.report.markdown import escape_cell
+from vllm_patchkit.report.model import UPSTREAM_MARKS, upstream_mark
 from vllm_patchkit.report.words import mark_pair
+from vllm_patchkit.stack.read import read_stack
 
 EVIL = "Close </pre><script>alert(1)</script> & | done"
 VOID = {"meta", "br", "!doctype"}
@@ -138,3 +143,39 @@ def test_lines_with_nothing_in_common_have_no_marks() -> None:
         ((False, "import os"),),
         ((False, "x = {1: 2}"),),
     )
+
+
+def test_what_stands_in_backticks_is_code(stack: Path) -> None:
+    report = gather(str(stack))
+    first, *others = report.stack.patches
+    message = replace(first.message, subject="Keep `a < b` and an ` alone")
+    patches = (replace(first, message=message), *others)
+    text = format_html(replace(report, stack=replace(report.stack, patches=patches)))
+    assert "Keep <code>a &lt; b</code> and an ` alone" in text
+
+
+def test_the_contents_lead_to_every_section_that_is_there(stack: Path, tmp_path: Path) -> None:
+    page = Page(write_report(stack, tmp_path))
+    sections = {name for name in page.ids if not name.startswith(("patch-", "picture"))}
+    assert sections == {"series", "files", "lock", "patches"}
+    assert {f"#{name}" for name in sections} <= set(page.addresses)
+
+
+@pytest.mark.parametrize(
+    ("trailers", "mark"),
+    [
+        ((("Forwarded", "no"), ("Origin", "vendor")), "○"),
+        ((("Forwarded", "https://example.org/pull/1"),), "◐"),
+        ((("Forwarded", "not-needed"),), "□"),
+        ((("Applied-Upstream", "0.12.0"), ("Forwarded", "no")), "●"),
+        ((("Origin", "backport, https://example.org/1"),), "↓"),
+        ((), "·"),
+    ],
+)
+def test_a_mark_says_how_far_upstream_a_patch_is(
+    stack: Path, trailers: tuple[tuple[str, str], ...], mark: str
+) -> None:
+    patch = read_stack(stack).patches[0]
+    marked = replace(patch, message=replace(patch.message, trailers=trailers))
+    assert upstream_mark(marked) == mark
+    assert mark in UPSTREAM_MARKS

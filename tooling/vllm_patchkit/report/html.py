@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
 
 from vllm_patchkit.diff.model import FileDiff
+from vllm_patchkit.fork.rebase.outcome import PatchReport
 from vllm_patchkit.report.model import (
+    UPSTREAM_MARKS,
     Report,
     added_and_removed,
     anchor,
     purpose,
     touched,
+    upstream_mark,
     upstream_status,
 )
 from vllm_patchkit.report.picture import draw
@@ -21,6 +25,14 @@ from vllm_patchkit.stack.model import LockedFile, Patch
 
 CLASSES = {" ": "same", "+": "add", "-": "del"}
 SHORT = 12
+CODE = re.compile(r"`([^`\n]+)`")
+SECTIONS = {
+    "series": "Series",
+    "files": "Files and overlaps",
+    "rebase": "Rebase",
+    "lock": "Lock",
+    "patches": "Patches",
+}
 
 
 def format_html(report: Report) -> str:
@@ -34,15 +46,16 @@ def format_html(report: Report) -> str:
         f"<title>{escape(title)}</title><style>{style}</style></head><body>",
         f"<header><h1>{escape(title)}</h1><p>{escape(stack.summary)}</p></header><main>",
         *_facts(report),
+        *_contents(report),
         *_series(report),
-        '<section><h2>Files and overlaps</h2><div class="wide">',
+        f'{_head("files")}<div class="wide">',
         draw(report),
         '</div><p class="dim">A dot is a change, its colour the subsystem. A solid arc joins two '
         "patches whose order is fixed, a dashed one two that change lines near each other.</p>"
         "</section>",
         *_rebases(report),
         *_lock(report),
-        "<section><h2>Patches</h2>",
+        _head("patches"),
         *(part for patch in stack.patches for part in _patch(patch)),
         "</section></main></body></html>\n",
     ]
@@ -60,77 +73,113 @@ def _facts(report: Report) -> Iterator[str]:
         ("stack digest", report.lock.digest if report.lock else "not locked"),
         *(("verified", line) for line in report.verification),
     ]
-    yield '<section><div class="wide"><table>'
+    yield '<section><table class="facts">'
     for name, value in rows:
         yield f'<tr><th>{escape(name)}</th><td class="hash">{escape(value)}</td></tr>'
-    yield "</table></div></section>"
+    yield "</table></section>"
+
+
+def _contents(report: Report) -> Iterator[str]:
+    there = {"rebase": bool(report.rebases), "lock": report.lock is not None}
+    links = [
+        f'<a href="#{key}">{title}</a>' for key, title in SECTIONS.items() if there.get(key, True)
+    ]
+    yield f'<nav aria-label="Contents">{" ".join(links)}</nav>'
+
+
+def _head(key: str) -> str:
+    return f'<section id="{key}"><h2>{SECTIONS[key]}</h2>'
+
+
+def _table(heads: Sequence[str]) -> str:
+    cells = "".join(f"<th>{escape(head)}</th>" for head in heads)
+    return f'<table class="cards"><thead><tr>{cells}</tr></thead><tbody>'
+
+
+def _cell(head: str, markup: str, attributes: str = "") -> str:
+    """Return a cell that says its column by itself where a narrow window stacks the row."""
+    return f'<td data-head="{escape(head)}"{attributes}>{markup}</td>'
+
+
+def _prose(text: str) -> str:
+    """Return text as markup, with what stands in backticks as code.
+
+    >>> _prose("use `a < b`")
+    'use <code>a &lt; b</code>'
+    """
+    return CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _series(report: Report) -> Iterator[str]:
-    yield '<section><h2>Series</h2><div class="wide"><table><thead><tr><th>Patch</th>'
-    yield "<th>Purpose</th><th>Subsystem</th><th>Upstream</th><th>Lines</th></tr></thead><tbody>"
+    heads = ("Patch", "Purpose", "Subsystem", "Upstream", "Lines")
+    yield _head("series") + _table(heads)
     for patch in report.stack.patches:
         added, removed = added_and_removed(patch)
-        yield (
-            f'<tr><td><a href="#{anchor(patch)}">{patch.number:04}</a></td>'
-            f"<td>{escape(patch.message.subject)}<br>"
-            f'<span class="dim">{escape(purpose(patch))}</span></td>'
-            f"<td>{escape(patch.message.trailer('Subsystem') or '')}</td>"
-            f"<td>{escape(upstream_status(patch))}</td><td>+{added} -{removed}</td></tr>"
+        subject, why = _prose(patch.message.subject), _prose(purpose(patch))
+        status = escape(upstream_status(patch))
+        cells = (
+            f'<a href="#{anchor(patch)}">{patch.number:04}</a>',
+            f'{subject}<br><span class="dim">{why}</span>',
+            escape(patch.message.trailer("Subsystem") or ""),
+            f'<abbr title="{status}">{upstream_mark(patch)}</abbr>',
+            f'<span class="count">+{added} -{removed}</span>',
         )
-    yield "</tbody></table></div></section>"
+        yield "<tr>" + "".join(map(_cell, heads, cells)) + "</tr>"
+    yield "</tbody></table>"
+    used = {upstream_mark(patch) for patch in report.stack.patches}
+    legend = ", ".join(f"{mark} {words}" for mark, words in UPSTREAM_MARKS.items() if mark in used)
+    yield f'<p class="dim">Upstream: {legend}. Each patch below has its trailers.</p></section>'
 
 
 def _rebases(report: Report) -> Iterator[str]:
     if not report.rebases:
         return
     releases = list(report.rebases)
-    heads = "".join(f"<th>{escape(release)}</th>" for release in releases)
-    yield '<section><h2>Rebase</h2><div class="wide"><table><thead><tr><th>Patch</th>'
-    yield f"{heads}</tr></thead><tbody>"
+    yield _head("rebase") + _table(["Patch", *releases])
     statuses = {
         release: {outcome.name: outcome for outcome in outcomes}
         for release, outcomes in report.rebases.items()
     }
     for patch in report.stack.patches:
-        cells = "".join(_rebase_cell(statuses[release].get(patch.name)) for release in releases)
-        yield f'<tr><td><a href="#{anchor(patch)}">{patch.number:04}</a></td>{cells}</tr>'
-    yield "</tbody></table></div></section>"
+        number = f'<a href="#{anchor(patch)}">{patch.number:04}</a>'
+        cells = "".join(
+            _cell(release, _rebase_outcome(statuses[release].get(patch.name)))
+            for release in releases
+        )
+        yield f"<tr>{_cell('Patch', number)}{cells}</tr>"
+    yield "</tbody></table></section>"
 
 
-def _rebase_cell(outcome: object) -> str:
-    from vllm_patchkit.fork.rebase.outcome import PatchReport
-
-    if not isinstance(outcome, PatchReport):
-        return "<td></td>"
+def _rebase_outcome(outcome: PatchReport | None) -> str:
+    if outcome is None:
+        return ""
     where = ", ".join(f"{item.path}:{item.line}" for item in outcome.conflicts)
     note = f'<br><span class="dim hash">{escape(where)}</span>' if where else ""
-    return f'<td><span class="{outcome.status}">{outcome.status}</span>{note}</td>'
+    return f'<span class="{outcome.status}">{outcome.status}</span>{note}'
 
 
 def _lock(report: Report) -> Iterator[str]:
     if report.lock is None:
         return
-    yield '<section><h2>Lock</h2><div class="wide"><table><thead><tr><th>File</th>'
-    yield "<th>sha256 before</th><th>sha256 after</th></tr></thead><tbody>"
+    yield _head("lock") + _table(["File", "sha256 before", "sha256 after"])
     for file in report.lock.files:
-        yield f"<tr><td><code>{escape(file.path)}</code></td>{_hashes(file)}</tr>"
-    yield "</tbody></table></div></section>"
+        yield f"<tr>{_cell('File', f'<code>{escape(file.path)}</code>')}{_hashes(file)}</tr>"
+    yield "</tbody></table></section>"
 
 
 def _hashes(file: LockedFile) -> str:
     cells = []
-    for digest in (file.before, file.after):
+    for head, digest in (("sha256 before", file.before), ("sha256 after", file.after)):
         shown = f"{digest[:SHORT]}…" if digest else "absent"
-        cells.append(f'<td class="hash" title="{digest or ""}">{shown}</td>')
+        cells.append(_cell(head, shown, f' class="hash" title="{digest or ""}"'))
     return "".join(cells)
 
 
 def _patch(patch: Patch) -> Iterator[str]:
     message = patch.message
-    yield f'<article id="{anchor(patch)}"><h3>{patch.number:04} {escape(message.subject)}</h3>'
+    yield f'<article id="{anchor(patch)}"><h3>{patch.number:04} {_prose(message.subject)}</h3>'
     yield f'<p class="dim">{escape(message.author)}, {escape(message.date)}</p>'
-    yield f'<p class="body">{escape(message.body.strip())}</p>'
+    yield f'<p class="body">{_prose(message.body.strip())}</p>'
     trailers = "<br>".join(escape(f"{name}: {value}") for name, value in message.trailers)
     yield f'<p class="dim">{trailers}</p>'
     for diff in patch.files:

@@ -10,6 +10,14 @@ from vllm_patchkit.fork.rebase.outcome import PatchReport
 from vllm_patchkit.stack.model import Lock, Patch, Stack
 
 UPSTREAM_TRAILERS = ("Applied-Upstream", "Forwarded", "Bug", "Origin")
+UPSTREAM_MARKS = {
+    "●": "merged upstream",
+    "◐": "forwarded",
+    "○": "not forwarded",
+    "□": "not for upstream",
+    "↓": "taken from upstream",
+    "·": "not said",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +66,22 @@ def upstream_status(patch: Patch) -> str:
     """Return what the trailers say of the way upstream."""
     found = [(name, patch.message.trailer(name)) for name in UPSTREAM_TRAILERS]
     return ", ".join(f"{name}: {value}" for name, value in found if value)
+
+
+def upstream_mark(patch: Patch) -> str:
+    """Return the mark, a key of :data:`UPSTREAM_MARKS`, of how far a patch is on its way upstream.
+
+    The trailers are DEP-3's (https://dep-team.pages.debian.net/deps/dep3/).
+    """
+    if patch.message.trailer("Applied-Upstream"):
+        return "●"
+    if (patch.message.trailer("Origin") or "").partition(",")[0].strip() in (
+        "upstream",
+        "backport",
+    ):
+        return "↓"
+    forwarded = patch.message.trailer("Forwarded") or ""
+    return {"": "·", "no": "○", "not-needed": "□"}.get(forwarded.strip(), "◐")
 
 
 def anchor(patch: Patch) -> str:

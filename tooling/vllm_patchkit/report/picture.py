@@ -9,10 +9,10 @@ from vllm_patchkit.fork.overlap import Overlap
 from vllm_patchkit.report.model import Report, added_and_removed, anchor, touched
 from vllm_patchkit.stack.model import Patch
 
-ROW = 22
-COLUMN = 30
-LEFT = 150
-CHARACTER = 6.4
+ROW = 26
+COLUMN = 36
+LEFT = 190
+CHARACTER = 7.4
 ARC_SPACE = 90
 MEETING = {"same lines", "needs", "near"}
 
@@ -29,8 +29,8 @@ def draw(report: Report) -> str:
     height = top + ROW * len(patches) + 12
     hues = _hues(report.stack.subsystems)
     parts = [
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-labelledby="picture-title" '
-        f'style="max-width:{width}px" xmlns="http://www.w3.org/2000/svg">',
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        'aria-labelledby="picture-title" xmlns="http://www.w3.org/2000/svg">',
         '<title id="picture-title">Which patches touch which files</title>',
         *_file_names(names, top),
         *_rows(patches, paths, top, hues),
