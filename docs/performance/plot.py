@@ -30,30 +30,58 @@ PUBLIC_STEP_MS = {1: {1: 22.4, 8: 25.1, 32: 35.1}, 2: {1: 14.1}}
 PUBLIC_TOKENS_PER_S = {1: {1: 44.7, 8: 319.0, 32: 910.0}, 2: {1: 71.0}}
 
 
+DARK = """<style>@media (prefers-color-scheme: dark) {
+  text { fill: #e3e7ef !important }
+  [style*="fill: #ffffff"] { fill: #14171d !important }
+  [style*="stroke: #000000"] { stroke: #e3e7ef !important }
+  [style*="stroke: #b0b0b0"] { stroke: #4a5262 !important }
+}</style>"""
+
+
+def style_of(points: int, mark: str, line: str) -> str:
+    """Return matplotlib's format: two points are two measurements and no curve."""
+    return mark + line if points > 2 else mark
+
+
 def draw(report: dict[str, Any], path: Path) -> None:
     """Draw step time and image tokens/s over the number of images."""
     results = report["results"]
     gpus = report["options"]["tensor_parallel_size"]
     images = [result["images"] for result in results]
     floor = report["floor"]["floor_ms"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    left.plot(images, [r["guided_step_ms"] for r in results], "o-", label="guided, this stack")
-    left.plot(images, [r["plain_step_ms"] for r in results], "s--", label="2N plain sequences")
-    left.plot(*zip(*PUBLIC_STEP_MS[gpus].items(), strict=True), "^:", label="public patches")
-    left.axhline(floor, color="grey", lw=1, label=f"reading the weights, {floor:.1f} ms")
-    left.set(ylabel="milliseconds a step", ylim=(0, None))
-    right.plot(images, [r["image_tokens_per_s"] for r in results], "o-")
     plain = [1000 * r["images"] / r["plain_token_ms"] for r in results]
-    right.plot(images, plain, "s--")
-    right.plot(*zip(*PUBLIC_TOKENS_PER_S[gpus].items(), strict=True), "^:")
-    right.plot(images, [1000 * n / floor for n in images], color="grey", lw=1)
-    right.set(ylabel="image tokens a second", ylim=(0, None))
-    for axes in (left, right):
-        axes.set(xlabel="images at once", xticks=images)
+    step = {
+        "guided, this stack": ("o", "-", images, [r["guided_step_ms"] for r in results]),
+        "2N plain sequences": ("s", "--", images, [r["plain_step_ms"] for r in results]),
+        "public patches": ("^", ":", *zip(*PUBLIC_STEP_MS[gpus].items(), strict=True)),
+    }
+    rate = {
+        "guided, this stack": ("o", "-", images, [r["image_tokens_per_s"] for r in results]),
+        "2N plain sequences": ("s", "--", images, plain),
+        "public patches": ("^", ":", *zip(*PUBLIC_TOKENS_PER_S[gpus].items(), strict=True)),
+    }
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+    for axes, curves in ((left, step), (right, rate)):
+        for label, (mark, line, x, y) in curves.items():
+            axes.plot(x, y, style_of(len(x), mark, line), label=label)
+        axes.set(xlabel="images at once", xticks=images, xlim=(-1, max(images) * 1.06 + 1))
         axes.grid(alpha=0.3)
-    left.legend(fontsize="small")
+    left.axhline(floor, color="grey", lw=1, label=f"reading the weights, {floor:.1f} ms")
+    left.set(title="Time of a step", ylabel="milliseconds")
+    right.plot(
+        images, [1000 * n / floor for n in images], color="grey", lw=1, label="reading the weights"
+    )
+    right.set(title="Throughput", ylabel="image tokens a second")
+    for axes in (left, right):
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.12)
+        axes.legend(fontsize="small")
+    size = "x".join(map(str, report["options"]["size"]))
+    cards = f"{gpus} GPU{'s' if gpus > 1 else ''}"
+    figure.suptitle(f"Emu3.5, 34 B, {size} visual tokens an image, {cards}")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
+    picture = path.read_text(encoding="utf-8")
+    path.write_text(picture.replace("<defs>", f"{DARK}\n <defs>", 1), encoding="utf-8")
 
 
 def main() -> None:
