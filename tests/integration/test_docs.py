@@ -155,6 +155,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / path).is_file():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / path, folder / path)
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "all"]):
+        subprocess.run(["git", "-C", folder, *identity, *words], check=True)
     return folder
 
 
@@ -192,6 +195,9 @@ def test_a_reader_can_copy_and_paste(name: str, checkout: Path, tmp_path: Path) 
         **{key: value for key, value in os.environ.items() if key.startswith(("PIP_", "UV_"))},
     }
     read_aloud(read_steps((ROOT / name).read_text()), checkout, environment)
+    status = ["git", "-C", checkout, "status", "--porcelain", "--untracked-files=all"]
+    left = subprocess.run(status, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line for line in left if not line.startswith("?? patches/ours/")] == []
 
 
 def test_the_comparison_of_lines_can_fail() -> None:

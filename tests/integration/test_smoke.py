@@ -86,7 +86,7 @@ def test_generated_images_reach_the_caller(tmp_path):
     assert report["scenarios"][1]["images"] == [{"height": 4, "width": 6}]
     png = (tmp_path / "t2i-1.png").read_bytes()
     width, height = (int.from_bytes(png[place : place + 4], "big") for place in (16, 20))
-    assert (height, width) == (4 * 16, 6 * 16)
+    assert (height, width) == (4 * 64, 6 * 64)
     sequence = json.loads((tmp_path / "t2i.sequence.json").read_text(encoding="utf-8"))
     assert [segment["type"] for segment in sequence["segments"]] == ["image"]
     assert json.loads((tmp_path / "smoke.json").read_text(encoding="utf-8")) == report

@@ -7,7 +7,8 @@ import struct
 import zlib
 from collections.abc import Sequence
 
-SQUARE = 16
+SQUARE = 64
+"""Points a token: four times as many as the model's own pixels, so that 4x6 tokens can be seen."""
 GOLDEN_ANGLE = 0.618033988749895
 
 

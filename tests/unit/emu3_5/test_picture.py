@@ -20,7 +20,7 @@ def chunks(png):
 def test_a_grid_is_one_square_a_token():
     """Width and height are 16 pixels a token, and each pixel has the colour of its token."""
     rows = ((1, 2, 3), (4, 5, 6))
-    parts = dict(chunks(draw_grid(rows)))
+    parts = dict(chunks(draw_grid(rows, square=16)))
     assert list(parts) == [b"IHDR", b"IDAT", b"IEND"]
     assert struct.unpack(">IIBBBBB", parts[b"IHDR"]) == (48, 32, 8, 2, 0, 0, 0)
     pixels = zlib.decompress(parts[b"IDAT"])

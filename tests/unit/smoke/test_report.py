@@ -121,7 +121,9 @@ def test_files_are_written(tmp_path):
     sequence = {"event": "sequence", "name": "t2i", "json": {"a": 1}, "protobuf": data}
     report = make_report(*GOOD, picture, sequence)
     names = sorted(path.name for path in report.write(tmp_path / "out"))
-    assert names == ["smoke.json", "t2i-1.png", "t2i.sequence.json", "t2i.sequence.pb"]
+    assert names == [
+        "pictures.svg", "smoke.json", "t2i-1.png", "t2i.sequence.json", "t2i.sequence.pb",
+    ]  # fmt: skip
     assert (tmp_path / "out" / "t2i-1.png").read_bytes() == b"png"
     document = json.loads((tmp_path / "out" / "smoke.json").read_text())
     assert document["format"] == 1

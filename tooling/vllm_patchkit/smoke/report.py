@@ -13,6 +13,7 @@ from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.launch.subject import Event
 from vllm_patchkit.smoke.options import SmokeOptions
+from vllm_patchkit.smoke.sheet import draw_sheet
 from vllm_patchkit.version import __version__
 
 FORMAT = 1
@@ -122,11 +123,13 @@ class Report:
         }
 
     def write(self, folder: Path) -> list[Path]:
-        """Write ``smoke.json``, the pictures and the sequences to ``folder``; return the paths."""
+        """Write ``smoke.json``, pictures, their sheet and sequences; return the paths."""
         folder.mkdir(parents=True, exist_ok=True)
         files = {"smoke.json": format_json(self.to_json())}
         for picture in self.pictures:
             files[f"{picture['name']}.png"] = base64.b64decode(picture["png"])
+        if self.pictures:
+            files["pictures.svg"] = draw_sheet(self.pictures).encode()
         for sequence in self.sequences:
             files[f"{sequence['name']}.sequence.json"] = format_json(sequence["json"])
             files[f"{sequence['name']}.sequence.pb"] = base64.b64decode(sequence["protobuf"])
