@@ -38,12 +38,22 @@ class Plan:
 
     :param images: numbers of images at once; N images are compared with 2N plain sequences.
     :param size: height and width of an image in visual tokens.
-    :param stagger: steps between the arrivals of two images; 0 for all of them at once.
+    :param scenarios: numbers of images, each with the steps between the arrivals of two.
+    :param tokens: of each image, 0 for the whole of it.
+    :param beside: plain requests beside the images.
+    :param top_p: of plain requests.
     """
 
     images: tuple[int, ...]
     size: tuple[int, int]
-    stagger: int
+    scenarios: tuple[tuple[int, int], ...]
+    sides: tuple[str, ...]
+    tokens: int
+    beside: int
+    top_p: float
+    plain_top_k: int
+    async_scheduling: bool
+    cudagraph_mode: str | None
     full_size: bool
     rounds: int
     top_k: int
@@ -54,7 +64,10 @@ class Plan:
     def from_job(cls, job: Job) -> Plan:
         """Return the plan that the host sent."""
         known = dict(job.bench)
-        return cls(**{**known, "images": tuple(known["images"]), "size": tuple(known["size"])})
+        known["scenarios"] = tuple(map(tuple, known["scenarios"]))
+        for name in ("images", "size", "sides"):
+            known[name] = tuple(known[name])
+        return cls(**known)
 
 
 def run(job: Job) -> None:
@@ -94,7 +107,7 @@ def load(job: Job, plan: Plan, shape: Shape, kind: str) -> LLM:
     from vllm import LLM
 
     write = shape.write_emu if kind == "emu" else shape.write_plain
-    rows = max(2 * max(plan.images), 8)
+    rows = max(2 * max(plan.images) + plan.beside, 8)
     arguments: dict[str, Any] = {
         # vLLM's cache of compiled code goes by the path: a relative one is the same in every run.
         "model": os.path.relpath(write(job.scratch / f"bench-{kind}")),
@@ -108,6 +121,10 @@ def load(job: Job, plan: Plan, shape: Shape, kind: str) -> LLM:
         "enforce_eager": job.eager or job.device == "cpu",
         "seed": 0,
     }
+    if plan.async_scheduling:
+        arguments["async_scheduling"] = True
+    if plan.cudagraph_mode is not None:
+        arguments["compilation_config"] = {"cudagraph_mode": plan.cudagraph_mode}
     if job.device == "cuda":
         arguments["gpu_memory_utilization"] = job.gpu_memory_utilization or 0.9
     llm = LLM(**arguments)
@@ -119,61 +136,69 @@ def load(job: Job, plan: Plan, shape: Shape, kind: str) -> LLM:
 def _take_turns(job: Job, plan: Plan, shape: Shape) -> None:
     engines = {kind: load(job, plan, shape, kind) for kind in ("emu", "plain")}
     _warm_up(engines["emu"], plan, shape)
-    for number in plan.images:
+    for number, stagger in plan.scenarios:
         rounds = []
         for turn in range(plan.rounds):
             guided, plain = measure(
-                *(_begin(llm, plan, shape, kind, number, turn) for kind, llm in engines.items())
+                *(
+                    _begin(llm, plan, shape, kind, number, stagger, turn)
+                    for kind, llm in engines.items()
+                )
             )
-            _check_images(guided, plan, shape)
+            _check_images(guided, number, plan, shape)
             rounds.append((guided, plain))
             ratio = guided.step_ms / plain.step_ms
             events.note(STAGE, f"{number} images, round {turn + 1}: ratio {ratio:.3f}")
         guided_runs, plain_runs = zip(*rounds, strict=True)
-        _report_result(number, guided_runs, plain_runs, peak_memory(job.device))
+        _report_result((number, stagger), plan, guided_runs, plain_runs, peak_memory(job.device))
     if plan.profile:
         for kind, llm in engines.items():
             _profile(llm, job, plan, shape, kind)
 
 
 def _one_after_the_other(job: Job, plan: Plan, shape: Shape) -> None:
-    found: dict[str, dict[int, list[Measured]]] = {}
+    found: dict[str, dict[tuple[int, int], list[Measured]]] = {}
     # Of the guided engine, while it is there.
-    memory: dict[int, int] = {}
-    for kind in ("emu", "plain"):
+    memory: dict[tuple[int, int], int] = {}
+    for kind in plan.sides:
         llm = load(job, plan, shape, kind)
         _warm_up(llm, plan, shape) if kind == "emu" else None
         found[kind] = {}
-        for number in plan.images:
+        for number, stagger in plan.scenarios:
             runs = [
                 measured
                 for turn in range(plan.rounds)
-                for measured in measure(_begin(llm, plan, shape, kind, number, turn))
+                for measured in measure(_begin(llm, plan, shape, kind, number, stagger, turn))
             ]
             if kind == "emu":
-                memory[number] = peak_memory(job.device)
+                memory[number, stagger] = peak_memory(job.device)
                 for run in runs:
-                    _check_images(run, plan, shape)
-            found[kind][number] = runs
-            _report_runs(kind, number, runs)
+                    _check_images(run, number, plan, shape)
+            found[kind][number, stagger] = runs
+            _report_runs(kind, number, stagger, runs)
         if plan.profile:
             _profile(llm, job, plan, shape, kind)
         llm.llm_engine.engine_core.shutdown()
         del llm
         free_memory()
-    for number in plan.images:
-        _report_result(number, found["emu"][number], found["plain"][number], memory[number])
+    for scenario in plan.scenarios if len(found) == len(SEQUENCES) else ():
+        guided, plain = (found[kind][scenario] for kind in SEQUENCES)
+        _report_result(scenario, plan, guided, plain, memory[scenario])
 
 
 def _warm_up(llm: LLM, plan: Plan, shape: Shape) -> None:
     measure(Run(llm, guided_requests(shape, 1, (2, 4), plan.top_k, seed=99)))
 
 
-def _check_images(run: Measured, plan: Plan, shape: Shape) -> None:
-    """Report whether every guided answer is one image of the size that was asked for."""
-    problems = image_problems(run.answers, plan.size, shape.vocabulary)
+def _check_images(run: Measured, number: int, plan: Plan, shape: Shape) -> None:
+    """Report whether every guided answer is one image of the size that was asked for, unless the
+    images are cut short.
+    """
+    if plan.tokens:
+        return
+    problems = image_problems(run.answers[:number], plan.size, shape.vocabulary)
     height, width = plan.size
-    detail = problems[0] if problems else f"{len(run.answers)} images"
+    detail = problems[0] if problems else f"{number} images"
     events.check(STAGE, f"every image is a grid of {height}*{width}", not problems, detail)
 
 
@@ -194,23 +219,33 @@ def image_problems(
     return problems
 
 
-def _begin(llm: LLM, plan: Plan, shape: Shape, kind: str, number: int, turn: int) -> Run:
+def _begin(
+    llm: LLM, plan: Plan, shape: Shape, kind: str, number: int, stagger: int, turn: int
+) -> Run:
     requests = _requests(plan, shape, kind, number, turn)
-    return Run(llm, requests, stagger=plan.stagger, together=SEQUENCES[kind])
+    return Run(llm, requests, stagger=stagger, together=SEQUENCES[kind])
 
 
 def _requests(plan: Plan, shape: Shape, kind: str, number: int, turn: int) -> list[Request]:
-    if kind == "emu":
-        return guided_requests(shape, number, plan.size, plan.top_k, seed=turn)
-    return plain_requests(shape, SEQUENCES[kind] * number, plan.size, plan.top_k, seed=turn)
+    number_plain = plan.beside + (0 if kind == "emu" else SEQUENCES[kind] * number)
+    plain = plain_requests(
+        shape, number_plain, plan.size, plan.plain_top_k, plan.top_p, seed=turn, tokens=plan.tokens
+    )
+    if kind == "plain":
+        return plain
+    return [
+        *guided_requests(shape, number, plan.size, plan.top_k, seed=turn, tokens=plan.tokens),
+        *plain,
+    ]
 
 
-def _report_runs(kind: str, number: int, runs: Sequence[Measured]) -> None:
+def _report_runs(kind: str, number: int, stagger: int, runs: Sequence[Measured]) -> None:
     events.send(
         "bench",
         kind="runs",
         engine=kind,
         images=number,
+        stagger=stagger,
         step_ms=[round(run.step_ms, 3) for run in runs],
         token_ms=[round(run.token_ms, 3) for run in runs],
         tokens_per_s=round(statistics.median(run.tokens_per_s for run in runs), 2),
@@ -218,16 +253,22 @@ def _report_runs(kind: str, number: int, runs: Sequence[Measured]) -> None:
 
 
 def _report_result(
-    number: int, guided: Sequence[Measured], plain: Sequence[Measured], memory: int
+    scenario: tuple[int, int],
+    plan: Plan,
+    guided: Sequence[Measured],
+    plain: Sequence[Measured],
+    memory: int,
 ) -> None:
     """Report medians over the rounds, and the medians of the rounds' ratios."""
+    number, stagger = scenario
     pairs = list(zip(guided, plain, strict=True))
     ratios = [a.step_ms / b.step_ms for a, b in pairs]
     events.send(
         "bench",
         kind="result",
         images=number,
-        sequences=2 * number,
+        stagger=stagger,
+        sequences=2 * number + plan.beside,
         guided_step_ms=round(statistics.median(run.step_ms for run in guided), 3),
         plain_step_ms=round(statistics.median(run.step_ms for run in plain), 3),
         guided_token_ms=round(statistics.median(run.token_ms for run in guided), 3),
@@ -235,7 +276,9 @@ def _report_result(
         ratio=round(statistics.median(ratios), 4),
         ratios=[round(ratio, 4) for ratio in ratios],
         token_ratio=round(statistics.median(a.token_ms / b.token_ms for a, b in pairs), 4),
-        image_tokens_per_s=round(statistics.median(run.tokens_per_s for run in guided), 2),
+        image_tokens_per_s=round(
+            statistics.median(1e3 * number / run.token_ms for run in guided), 2
+        ),
         seconds_an_image=round(statistics.median(run.seconds for run in guided), 3),
         peak_memory_bytes=memory,
     )

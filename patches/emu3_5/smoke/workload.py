@@ -14,7 +14,7 @@ PATCH_AREA = 256
 
 
 def guided_requests(
-    shape: Shape, number: int, size: tuple[int, int], top_k: int, *, seed: int
+    shape: Shape, number: int, size: tuple[int, int], top_k: int, *, seed: int, tokens: int = 0
 ) -> list[Request]:
     """Return ``number`` guided images; each prompt ends where its image begins.
 
@@ -28,7 +28,7 @@ def guided_requests(
     draw = random.Random(seed)
     params = SamplingParams(
         temperature=1.0,
-        max_tokens=height * (width + 1) + 16,
+        max_tokens=tokens or height * (width + 1) + 16,
         stop_token_ids=[eoi],
         ignore_eos=True,
         detokenize=False,
@@ -55,7 +55,14 @@ def guided_requests(
 
 
 def plain_requests(
-    shape: Shape, number: int, size: tuple[int, int], top_k: int, *, seed: int
+    shape: Shape,
+    number: int,
+    size: tuple[int, int],
+    top_k: int,
+    top_p: float = 1.0,
+    *,
+    seed: int,
+    tokens: int = 0,
 ) -> list[Request]:
     """Return ``number`` plain sequences as long as images and their hidden streams."""
     from vllm import SamplingParams
@@ -65,7 +72,8 @@ def plain_requests(
     params = SamplingParams(
         temperature=1.0,
         top_k=top_k or -1,
-        max_tokens=height * (width + 1) + 7,
+        top_p=top_p,
+        max_tokens=tokens or height * (width + 1) + 7,
         ignore_eos=True,
         detokenize=False,
     )

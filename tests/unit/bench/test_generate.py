@@ -1,7 +1,7 @@
 import pytest
 
 from vllm_patchkit.bench.generate import BenchOptions, BenchReport, format_result
-from vllm_patchkit.cli.bench import check_stagger, parse_counts
+from vllm_patchkit.cli.bench import check_sides, check_stagger, parse_counts, parse_staggers
 from vllm_patchkit.errors import UsageError
 
 RESULT = {
@@ -22,6 +22,37 @@ RESULT = {
 }
 
 
+def test_one_image_is_measured_once_whatever_the_arrivals():
+    """It has nobody to be out of step with."""
+    options = BenchOptions(images=(1, 8), staggers=(0, 7))
+    assert options.scenarios == ((1, 0), (8, 0), (8, 7))
+
+
+def test_a_run_of_one_side_is_complete_with_its_runs():
+    report = BenchReport(options=BenchOptions(images=(1, 8), sides="guided"), location="env")
+    for images in (1, 8):
+        assert report.exit_code == 1
+        report.add({"event": "bench", "kind": "runs", "engine": "emu", "images": images})
+    assert report.exit_code == 0
+
+
+@pytest.mark.parametrize("text", ["", "7,", "-1", "a"])
+def test_a_list_of_arrivals_that_is_none(text):
+    with pytest.raises(UsageError, match="no list of numbers of steps"):
+        parse_staggers(text)
+
+
+@pytest.mark.parametrize("option", [["--async-scheduling"], ["--sides", "guided"]])
+def test_what_only_a_gpu_can_measure(option):
+    from vllm_patchkit.cli import make_parser
+
+    args = make_parser("bench").parse_args(["bench", "generate", *option])
+    with pytest.raises(UsageError, match="needs --device cuda"):
+        check_sides(args)
+    args.device = "cuda"
+    check_sides(args)
+
+
 def test_profiling_keeps_the_engine_in_one_process():
     assert not BenchOptions(device="cuda").to_job()["bench"]["in_process"]
     assert BenchOptions(device="cuda", profile=True).to_job()["bench"]["in_process"]
@@ -34,7 +65,7 @@ def test_a_run_is_complete_with_a_result_for_each_count():
     assert report.exit_code == 0
     floor = {"floor_ms": 15.8}
     assert format_result(report.results[0], floor).split() == [
-        *("8", "16", "20.60", "20.00", "1.030", "0.970"),
+        *("8", "0", "16", "20.60", "20.00", "1.030", "0.970"),
         *("388.3", "5.60", "15.80", "1.00"),
     ]
 

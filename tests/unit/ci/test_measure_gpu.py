@@ -38,12 +38,16 @@ def run(tmp_path):
         (tools / name).write_text(f"#!/bin/sh\n{text}\n")
         (tools / name).chmod(0o755)
 
+    # The script of the window measures on a GPU itself.
+    python = tools / "python"
+    python.write_text("#!/bin/sh\nprintf '{}' > \"$2\"\n")
+    python.chmod(0o755)
     program("python3", f'exec {sys.executable} {tmp_path}/stand_in.py "$@"')
 
     def measure(*steps, gpus=1, **env):
         program("nvidia-smi", "echo GPU\n" * gpus)
         done = subprocess.run(
-            [SCRIPT, "/tmp/venv/bin/python", tmp_path / "out", *steps],
+            [SCRIPT, tools / "python", tmp_path / "out", *steps],
             env={
                 **os.environ,
                 "PATH": f"{tools}:{os.environ['PATH']}",
@@ -66,12 +70,14 @@ def run(tmp_path):
 def test_every_step_is_a_command_that_the_tool_takes(run):
     done, calls = run(gpus=2)
     assert done.returncode == 0, done.stdout
-    assert len(calls) == 7
-    assert all("--device cuda" in call and "/tmp/venv/bin/python" in call for call in calls)
+    assert len(calls) == 11
+    assert all("--device cuda" in call and "/bin/python" in call for call in calls)
     assert sum("--tp 2" in call for call in calls) == 2
     names = {path.stem for path in run.out.glob("*.json")}
     two = {"smoke-two-gpus", "bench-two-gpus"}
-    assert names == {"smoke", "bench", "bench-staggered", "bench-fp8", "profile"} | two
+    benches = {f"bench{kind}" for kind in ("", "-async", "-async-full", "-mixed", "-fp8")}
+    others = {"smoke", "window", "bench-fp8-marlin", "profile-fp8", "profile"}
+    assert names == benches | others | two
     assert json.loads((run.out / "smoke.json").read_text()) == {"ok": True}
 
 
@@ -85,19 +91,19 @@ def test_the_size_of_images_can_be_chosen(run):
 def test_one_gpu_is_enough_for_the_others(run):
     done, calls = run()
     assert done.returncode == 0
-    assert len(calls) == 5
+    assert len(calls) == 9
     assert "smoke-two-gpus: passed over, 1 GPU(s) here" in done.stdout
 
 
 def test_what_is_done_is_not_repeated_and_what_failed_is(run):
-    done, calls = run(FAIL="fp8")
+    done, calls = run(FAIL="--beside")
     assert done.returncode == 1
-    assert "bench-fp8: FAILED with status 1" in done.stdout
+    assert "bench-mixed: FAILED with status 1" in done.stdout
     assert "it failed" in done.stdout
-    assert len(calls) == 5
+    assert len(calls) == 9
     done, calls = run()
     assert done.returncode == 0
-    assert ["fp8" in call for call in calls] == [True]
+    assert ["--beside" in call for call in calls] == [True]
 
 
 def test_an_unknown_step_is_a_mistake(run):

@@ -42,6 +42,18 @@ def test_the_worker_reads_the_job(tmp_path):
     assert plan.in_process
 
 
+def test_plain_requests_can_stand_beside_the_images(monkeypatch, tmp_path):
+    """The peer has two sequences for each image, and as many beside them."""
+    monkeypatch.setattr(guidance, "guided_requests", lambda *_, **__: ["image"])
+    monkeypatch.setattr(guidance, "plain_requests", lambda _, number, *__, **___: ["text"] * number)
+    options = BenchOptions(images=(1,), beside=3, top_p=0.9, plain_top_k=0)
+    plan = guidance.Plan.from_job(Job.from_json(options.to_job(), tmp_path))
+    assert (plan.top_k, plan.plain_top_k, plan.top_p) == (160, 0, 0.9)
+    shape = small_shape("float32")
+    assert guidance._requests(plan, shape, "emu", 1, 0) == ["image", *["text"] * 3]
+    assert guidance._requests(plan, shape, "plain", 1, 0) == ["text"] * 5
+
+
 def make_image(vocabulary, height, width):
     """Return the answer that finishes an image which the prompt began."""
     special, digits = vocabulary.special, vocabulary.size_ids

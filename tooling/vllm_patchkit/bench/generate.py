@@ -15,6 +15,8 @@ FORMAT = 1
 # Of 131,072 visual tokens, and as large a share of the small model's 4,096.
 FULL_TOP_K = 5120
 SMALL_TOP_K = 160
+# The engines that take part.
+SIDES = {"both": ("emu", "plain"), "guided": ("emu",), "plain": ("plain",)}
 Json = dict[str, Any]
 
 
@@ -24,7 +26,14 @@ class BenchOptions:
 
     images: tuple[int, ...] = (1, 8, 32)
     size: tuple[int, int] = (32, 32)
-    stagger: int = 0
+    staggers: tuple[int, ...] = (0,)
+    sides: str = "both"
+    tokens: int = 0
+    beside: int = 0
+    top_p: float = 1.0
+    plain_top_k: int | None = None
+    async_scheduling: bool = False
+    cudagraph_mode: str | None = None
     full_size: bool = False
     device: str = "cpu"
     tensor_parallel_size: int = 1
@@ -45,6 +54,16 @@ class BenchOptions:
             return self.top_k
         return FULL_TOP_K if self.full_size else SMALL_TOP_K
 
+    @property
+    def scenarios(self) -> tuple[tuple[int, int], ...]:
+        """Numbers of images and steps between arrivals; one image has nobody to be in step with."""
+        return tuple(
+            (images, stagger)
+            for stagger in self.staggers
+            for images in self.images
+            if images > 1 or stagger == self.staggers[0]
+        )
+
     def to_job(self) -> Json:
         """Return the job that the worker reads."""
         # The profiler and alternating engines need the engine core in the measuring process.
@@ -60,11 +79,20 @@ class BenchOptions:
             "deadline_s": self.timeout_s,
             "bench": {
                 "images": self.images,
+                "scenarios": self.scenarios,
                 "size": self.size,
-                "stagger": self.stagger,
+                "sides": SIDES[self.sides],
+                "tokens": self.tokens,
+                "beside": self.beside,
+                "top_p": self.top_p,
+                "async_scheduling": self.async_scheduling,
+                "cudagraph_mode": self.cudagraph_mode,
                 "full_size": self.full_size,
                 "rounds": self.rounds,
                 "top_k": self.effective_top_k,
+                "plain_top_k": (
+                    self.effective_top_k if self.plain_top_k is None else self.plain_top_k
+                ),
                 "profile": self.profile,
                 "in_process": in_process,
             },
@@ -117,7 +145,9 @@ class BenchReport:
         """0 if everything was measured, 3 if this machine cannot, else 1."""
         if self.problem is not None and self.problem["kind"] == "environment":
             return ExitCode.ENVIRONMENT
-        done = len(self.results) == len(self.options.images)
+        sides = len(SIDES[self.options.sides])
+        found = len(self.results) if sides == 2 else len(self.runs)
+        done = found == len(self.options.scenarios)
         return ExitCode.OK if done and self.problem is None else ExitCode.FAILED
 
     def to_json(self) -> Json:
@@ -156,8 +186,8 @@ def measure_generate(
 
 
 HEADER = (
-    f"{'images':>6} {'rows':>5} {'guided ms':>10} {'plain ms':>10} {'ratio':>7} {'a token':>8} "
-    f"{'image tok/s':>12} {'s/image':>8} {'floor ms':>9} {'memory GiB':>11}"
+    f"{'images':>6} {'apart':>5} {'rows':>5} {'guided ms':>10} {'plain ms':>10} {'ratio':>7} "
+    f"{'a token':>8} {'image tok/s':>12} {'s/image':>8} {'floor ms':>9} {'memory GiB':>11}"
 )
 
 
@@ -165,8 +195,9 @@ def format_result(result: Json, floor: Json | None) -> str:
     """Return one line of the table."""
     floor_ms = f"{floor['floor_ms']:9.2f}" if floor else " " * 9
     return (
-        f"{result['images']:6d} {result['sequences']:5d} {result['guided_step_ms']:10.2f} "
-        f"{result['plain_step_ms']:10.2f} {result['ratio']:7.3f} {result['token_ratio']:8.3f} "
+        f"{result['images']:6d} {result.get('stagger', 0):5d} {result['sequences']:5d} "
+        f"{result['guided_step_ms']:10.2f} {result['plain_step_ms']:10.2f} "
+        f"{result['ratio']:7.3f} {result['token_ratio']:8.3f} "
         f"{result['image_tokens_per_s']:12.1f} {result['seconds_an_image']:8.2f} {floor_ms} "
         f"{result['peak_memory_bytes'] / 2**30:11.2f}"
     )
@@ -188,5 +219,9 @@ def describe_event(event: Event) -> str | None:
         )
     if event["kind"] == "runs":
         times = ", ".join(f"{value:.2f}" for value in event["step_ms"])
-        return f"{event['engine']}, {event['images']} images: {times} ms a step"
+        tokens = ", ".join(f"{value:.2f}" for value in event["token_ms"])
+        return (
+            f"{event['engine']}, {event['images']} images, {event['stagger']} steps apart: "
+            f"{times} ms a step, {tokens} ms a token"
+        )
     return None

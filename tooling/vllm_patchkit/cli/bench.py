@@ -37,11 +37,28 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--stagger",
-        type=int,
-        default=0,
-        metavar="STEPS",
+        default="0",
+        metavar="STEPS,STEPS",
         help="between arrivals; the default, 0: all at once",
     )
+    parser.add_argument(
+        "--tokens", type=int, default=0, metavar="N", help="of each image; the default, 0: all"
+    )
+    parser.add_argument(
+        "--beside",
+        type=int,
+        default=0,
+        metavar="N",
+        help="plain requests beside the images, default: 0",
+    )
+    parser.add_argument(
+        "--top-p", type=float, default=1.0, metavar="P", help="of plain requests, default: 1"
+    )
+    parser.add_argument(
+        "--sides", choices=("both", "guided", "plain"), default="both", help="default: both"
+    )
+    parser.add_argument("--async-scheduling", action="store_true", help="of both engines")
+    parser.add_argument("--cudagraph-mode", metavar="MODE", help="such as FULL (vLLM's default)")
     parser.add_argument("--full-size", action="store_true", help="the published 34 B dimensions")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     parser.add_argument(
@@ -55,6 +72,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top-k", type=int, metavar="K", help="of both sides (5120, small model 160; 0: none)"
     )
+    parser.add_argument("--plain-top-k", type=int, metavar="K", help="of plain requests instead")
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs, no torch.compile")
     parser.add_argument("--in-process", action="store_true", help="engine core in one process")
     parser.add_argument(
@@ -81,11 +99,20 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     size = parse_size(args.size)
     assert size is not None
     images = parse_counts(args.images)
-    check_stagger(args.stagger, max(images), size)
+    staggers = parse_staggers(args.stagger)
+    check_stagger(max(staggers), max(images), size)
+    check_sides(args)
     options = BenchOptions(
         images=images,
         size=size,
-        stagger=args.stagger,
+        staggers=staggers,
+        sides=args.sides,
+        tokens=args.tokens,
+        beside=args.beside,
+        top_p=args.top_p,
+        plain_top_k=args.plain_top_k,
+        async_scheduling=args.async_scheduling,
+        cudagraph_mode=args.cudagraph_mode,
         full_size=args.full_size,
         device=args.device,
         tensor_parallel_size=args.tp,
@@ -138,6 +165,28 @@ def parse_counts(text: str) -> tuple[int, ...]:
     if not all(word.isdecimal() and int(word) > 0 for word in words):
         raise UsageError(f"--images {text!r} is no list of numbers", hint="such as 1,8,32")
     return tuple(int(word) for word in words)
+
+
+def parse_staggers(text: str) -> tuple[int, ...]:
+    """Return the numbers in ``0,7``.
+
+    :raises UsageError: they are not numbers from 0 on.
+    """
+    words = text.split(",")
+    if not all(word.isdecimal() for word in words):
+        raise UsageError(f"--stagger {text!r} is no list of numbers of steps", hint="such as 0,7")
+    return tuple(int(word) for word in words)
+
+
+def check_sides(args: argparse.Namespace) -> None:
+    """See that this device can measure what is asked for.
+
+    :raises UsageError: it cannot.
+    """
+    if args.device == "cpu" and args.async_scheduling:
+        raise UsageError("--async-scheduling needs --device cuda: vLLM's CPU backend lacks it")
+    if args.device == "cpu" and args.sides != "both":
+        raise UsageError(f"--sides {args.sides} needs --device cuda: on a CPU both take turns")
 
 
 def check_stagger(stagger: int, images: int, size: tuple[int, int]) -> None:
