@@ -151,6 +151,13 @@ def write_stack(
     return folder
 
 
+def add_scenarios(folder: Path) -> None:
+    """Give a stack's folder a package of its own; its lock stays the one that it has."""
+    with (folder / "stack.toml").open("a") as file:
+        file.write('\n[smoke]\npackage = "mine"\n')
+    write_tree(folder, {"mine/proof.py": b"PROOF = 1\n", "mine/deep/data.txt": b"text\n"})
+
+
 def write_tree(folder: Path, tree: Tree = BASE) -> Path:
     """Write the files of a tree and return its folder."""
     for path, data in tree.items():

@@ -23,7 +23,7 @@ from support.environments import (
     write_lock,
     write_wheel,
 )
-from support.stacks import METADATA, Change, write_tree
+from support.stacks import METADATA, Change, add_scenarios, write_tree
 from vllm_patchkit.errors import StackError, TargetError, UsageError
 from vllm_patchkit.operations.targets import (
     apply,
@@ -44,6 +44,23 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
     return install(tmp_path / "env")
+
+
+def test_scenarios_of_a_stacks_own_are_kept_and_taken_back(
+    tmp_path: Path, environment: Environment
+) -> None:
+    stack = make_stack(tmp_path / "tiny")
+    add_scenarios(stack)
+    before = snapshot(environment.site)
+    apply(environment.prefix, stack=stack, upto="0002")
+    kept = environment.site / environment.dist_info / "vllm_patchkit/tiny"
+    assert (kept / "mine/deep/data.txt").read_bytes() == b"text\n"
+    assert check_record(environment.site, environment.dist_info) == []
+    apply(environment.prefix, stack=stack)
+    assert (kept / "mine/proof.py").read_bytes() == b"PROOF = 1\n"
+    assert check_record(environment.site, environment.dist_info) == []
+    revert(environment.prefix, stack=stack)
+    assert snapshot(environment.site) == before
 
 
 @pytest.mark.parametrize("line_end", ["\r\n", "\n"], ids=["pip", "uv"])

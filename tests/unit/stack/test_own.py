@@ -8,8 +8,7 @@ from support.stacks import METADATA, write_stack
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.lock import stack_digest
 from vllm_patchkit.stack.metadata import parse_metadata, without_smoke
-from vllm_patchkit.stack.own import read_package
-from vllm_patchkit.stack.read import read_stack
+from vllm_patchkit.stack.read import read_files, read_stack
 
 TABLE = '[smoke]  # how it is proved\npackage = "mine"\narchitectures = [\n  "A",\n]\n'
 PROBE = '\n[[probe]]\npatch = "0001"\nexpression = "1"\n'
@@ -34,7 +33,9 @@ def test_the_digest_is_that_of_the_stack_without_it(
     tmp_path: Path, without: str, table: str
 ) -> None:
     plain = read_stack(write_stack(tmp_path / "plain", metadata=without))
-    proved = read_stack(write_stack(tmp_path / "proved", metadata=table))
+    folder = write_stack(tmp_path / "proved", metadata=table)
+    (folder / "mine").mkdir()
+    proved = read_stack(folder)
     assert proved.smoke.package == "mine"
     assert without_smoke(table.encode()) == without.encode()
     assert stack_digest(plain) == stack_digest(proved)
@@ -58,8 +59,8 @@ def test_nothing_can_hide_from_the_digest(text: str) -> None:
 def test_the_package_is_its_files_without_bytecode(tmp_path: Path) -> None:
     folder = write_stack(tmp_path / "stack", metadata=f"{METADATA}\n{TABLE}")
     with pytest.raises(StackError, match="no such folder"):
-        read_package(folder)
+        read_files(folder)
     (folder / "mine/__pycache__").mkdir(parents=True)
     (folder / "mine/__pycache__/proof.pyc").write_bytes(b"")
     (folder / "mine/proof.py").write_bytes(b"PROOF = None\n")
-    assert read_package(folder) == {"proof.py": b"PROOF = None\n"}
+    assert read_files(folder).own == {"mine/proof.py": b"PROOF = None\n"}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.stacks import add_scenarios
 from support.wheels import BASE, TAGS, make_wheel
 from vllm_patchkit.cli import main
 from vllm_patchkit.errors import WheelError
@@ -46,6 +47,30 @@ def rewrite(wheel: Path, edit: Callable[[dict[str, bytes]], None]) -> None:
 def test_a_wheel_is_what_it_says(cache: Path, stack: Path, out: Path, flavor: str) -> None:
     wheel = build_wheel(stack, flavor, out, console=QUIET).path
     assert check_wheel(wheel, QUIET).differences == ()
+
+
+def test_scenarios_of_a_stacks_own_travel_with_the_wheel(
+    cache: Path, stack: Path, out: Path
+) -> None:
+    """Name and label stay; RECORD and the statement list them, and they are built again."""
+    plain = build_wheel(stack, "cuda", out, console=QUIET).path.name
+    add_scenarios(stack)
+    (stack / "mine/__pycache__").mkdir()
+    (stack / "mine/__pycache__/proof.pyc").write_bytes(b"")
+    wheel = build_wheel(stack, "cuda", out / "with", console=QUIET).path
+    assert wheel.name == plain
+    assert check_wheel(wheel, QUIET).differences == ()
+    folder = "vllm-0.11.0+tiny.1.dist-info/vllm_patchkit/tiny"
+    with zipfile.ZipFile(wheel) as archive:
+        inside = [name for name in archive.namelist() if name.startswith(f"{folder}/mine/")]
+        assert archive.read(f"{folder}/stack.toml") == (stack / "stack.toml").read_bytes()
+        record = archive.read("vllm-0.11.0+tiny.1.dist-info/RECORD").decode()
+        statement = archive.read(f"{folder}/provenance.json").decode()
+    assert sorted(inside) == [f"{folder}/mine/deep/data.txt", f"{folder}/mine/proof.py"]
+    assert all(name in record and name in statement for name in inside)
+    change_byte(wheel, inside[0])
+    with pytest.raises(WheelError):
+        check_wheel(wheel, QUIET)
 
 
 def test_the_stack_on_disk_plays_no_part(built: Path, stack: Path) -> None:

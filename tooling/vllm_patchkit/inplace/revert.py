@@ -9,7 +9,7 @@ from vllm_patchkit.diff.compute import Pair, describe_edits, format_edits
 from vllm_patchkit.diff.reverse import reverse_diff
 from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.host.files import replace_file
-from vllm_patchkit.inplace.apply import changing, commit_changes
+from vllm_patchkit.inplace.apply import changing, commit_changes, kept_names
 from vllm_patchkit.inplace.changes import (
     Changes,
     changed_modes,
@@ -237,7 +237,7 @@ def _metadata_change(target: Folder, patched: Patched) -> Changes:
 
 def _kept_removal(target: Folder, stack: str) -> Changes:
     folder = f"{target.state}/{stack}"
-    gone = [f"{folder}/{name}" for name in target.names(folder)]
+    gone = [f"{folder}/{name}" for name in kept_names(target, folder)]
     others = [one for one in read_all_applied(target) if one.stack != stack]
     if target.state == TREE_STATE and not others:
         gone.append(f"{TREE_STATE}/.gitignore")

@@ -14,6 +14,9 @@ def find_packages(named: Path | None = None) -> Packages:
 
     :raises StackError: a stack is malformed, or the package that it names is not there.
     """
-    folders = list_stacks() if named is None else [named]
-    packages = {read_metadata(folder).name: read_package(folder) for folder in folders}
+    packages: dict[str, dict[str, bytes]] = {}
+    for folder in list_stacks() if named is None else [named]:
+        metadata = read_metadata(folder)
+        files = read_package(folder, metadata.smoke.package)
+        packages[metadata.name] = {name.partition("/")[2]: data for name, data in files.items()}
     return {name: files for name, files in packages.items() if files}

@@ -73,7 +73,8 @@ def applied_files(
 ) -> dict[str, bytes]:
     """Return the folder's files by name: the whole stack, and what of it is applied."""
     return {
-        METADATA: stack.metadata,
+        METADATA: source.metadata,
+        **source.own,
         SERIES: source.series,
         LOCK: format_lock(lock),
         **{patch.name: patch.data for patch in stack.patches},

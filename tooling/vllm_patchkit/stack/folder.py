@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from vllm_patchkit.diff.parse import parse_diff
 from vllm_patchkit.errors import StackError
@@ -18,12 +19,16 @@ LOCK = "lock.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StackFiles:
-    """The files of a stack folder, unparsed. ``patches`` holds every ``*.patch``, by name."""
+    """The files of a stack folder, unparsed. ``patches`` holds every ``*.patch``, by name.
+
+    :param own: the package that ``[smoke]`` names, by path in the folder.
+    """
 
     place: str
     metadata: bytes
     series: bytes
     patches: dict[str, bytes]
+    own: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def make_stack(folder: StackFiles) -> Stack:

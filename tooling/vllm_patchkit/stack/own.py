@@ -18,22 +18,22 @@ def read_metadata(folder: Path) -> Metadata:
     return parse_metadata(file.read_bytes(), str(file))
 
 
-def read_package(folder: Path) -> dict[str, bytes]:
-    """Return the package's files by their path in it; none where the stack has no package.
+def read_package(folder: Path, package: str) -> dict[str, bytes]:
+    """Return the files of a stack's package by their path in the stack's folder.
 
-    :raises StackError: the package that ``stack.toml`` names is not there.
+    :param package: as ``[smoke]`` names it; "" for none.
+    :raises StackError: there is no such folder.
     """
-    name = read_metadata(folder).smoke.package
-    if not name:
+    if not package:
         return {}
-    place = folder / name
+    place = folder / package
     if not place.is_dir():
         raise StackError(
-            f"{folder / METADATA}: [smoke] package is {name!r}, and there is no such folder",
+            f"{folder / METADATA}: [smoke] package is {package!r}, and there is no such folder",
             hint="docs/smoke.md shows what the package is made of",
         )
     return {
-        path.relative_to(place).as_posix(): path.read_bytes()
+        path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(place.rglob("*"))
         if path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts
     }

@@ -9,6 +9,7 @@ from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_
 from vllm_patchkit.stack.lock import parse_lock
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Lock, Stack
+from vllm_patchkit.stack.own import read_package
 from vllm_patchkit.stack.series import SUFFIX
 
 
@@ -22,13 +23,26 @@ def read_stack(path: Path) -> Stack:
 
 
 def read_files(path: Path) -> StackFiles:
-    """Return the files of the stack folder ``path``, unparsed."""
+    """Return the files of the stack folder ``path``, unparsed.
+
+    :raises StackError: a file is missing, or the package that ``stack.toml`` names is.
+    """
+    metadata = _read(path / METADATA)
     return StackFiles(
         place=str(path),
-        metadata=_read(path / METADATA),
+        metadata=metadata,
         series=_read(path / SERIES),
         patches={file.name: _read(file) for file in sorted(path.glob(f"*{SUFFIX}"))},
+        own=read_package(path, _named_package(metadata)),
     )
+
+
+def _named_package(metadata: bytes) -> str:
+    """Return the package that ``stack.toml`` names; what is wrong with the file shows elsewhere."""
+    try:
+        return parse_metadata(metadata).smoke.package
+    except StackError:
+        return ""
 
 
 def read_lock(path: Path) -> Lock:

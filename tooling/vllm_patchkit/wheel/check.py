@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vllm_patchkit.archive.reader import Archive
@@ -110,12 +110,22 @@ def _read_order(contents: WheelContents, folder: str, provenance: Provenance) ->
     )
     stack = make_stack(files)
     return Order(
-        files=files,
+        files=replace(files, own=_read_own(contents, folder, stack.smoke.package)),
         stack=stack,
         lock=parse_lock(read(folder + LOCK), folder + LOCK),
         flavor=find_flavor(provenance.flavor, stack.base.version),
         python_tag=provenance.python_tag,
     )
+
+
+def _read_own(contents: WheelContents, folder: str, package: str) -> dict[str, bytes]:
+    """Return the scenarios of its own that a wheel carries, by their path in the stack's folder."""
+    names = [member.name for member in contents.archive.members if not member.is_folder]
+    return {
+        name.removeprefix(folder): contents.archive.read(name)
+        for name in names
+        if package and name.startswith(f"{folder}{package}/")
+    }
 
 
 def _find(material: Material, base: Path | None, console: Console) -> Ingredient:
