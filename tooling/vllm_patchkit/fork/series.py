@@ -57,10 +57,13 @@ class Series:
 
     :param base: the commit that the first patch is applied to.
     :param commits: one a patch, in series order.
+    :param befores: what each patch was made on, where that is not the commit before it, because
+        the patches come from several stacks.
     """
 
     base: str
     commits: tuple[str, ...]
+    befores: tuple[str, ...] = ()
 
     @property
     def tip(self) -> str:
@@ -69,6 +72,8 @@ class Series:
 
     def parent(self, index: int) -> str:
         """The commit that a patch is applied to."""
+        if self.befores:
+            return self.befores[index]
         return self.commits[index - 1] if index else self.base
 
 

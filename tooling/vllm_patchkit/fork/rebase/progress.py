@@ -34,6 +34,7 @@ class Plan:
 
     :param index: the patch that conflicts; the number of patches if none is left.
     :param commits: the old commits (formatted, where asked for), first the base.
+    :param befores: what each of them was made on, as :class:`Series` has it.
     """
 
     onto: BaseSpec
@@ -43,11 +44,12 @@ class Plan:
     tip: str
     reports: tuple[PatchReport, ...]
     style: StyleRequest | None
+    befores: tuple[str, ...] = ()
 
     @property
     def series(self) -> Series:
         """The old commits."""
-        return Series(base=self.commits[0], commits=self.commits[1:])
+        return Series(base=self.commits[0], commits=self.commits[1:], befores=self.befores)
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as JSON writes it."""
@@ -63,6 +65,7 @@ class Plan:
             "target": str(self.target),
             "index": self.index,
             "commits": list(self.commits),
+            "befores": list(self.befores),
             "tip": self.tip,
             "reports": [report.to_json() for report in self.reports],
             "normalise": style is not None,
@@ -91,6 +94,7 @@ class Plan:
             target=Path(document["target"]),
             index=document["index"],
             commits=tuple(document["commits"]),
+            befores=tuple(document.get("befores", ())),
             tip=document["tip"],
             reports=tuple(PatchReport.from_json(item) for item in document["reports"]),
             style=style,
