@@ -51,6 +51,7 @@ def environment(cache: Path, fork: Path) -> dict[str, str]:
 def test_page_in_order(tmp_path: Path, cache: Path) -> None:
     fork = tmp_path / "fork"
     shutil.copytree(ROOT / "tests" / "data" / "slow_steps", fork / "diffs")
+    shutil.copytree(ROOT / "tests" / "data" / "backports", fork / "backports")
     steps = read_steps(PAGE.read_text())
     assert len(steps) > 30
     script = "".join(f"{step.command}\nprintf '\\n{MARK}%s\\n' $?\n" for step in steps)

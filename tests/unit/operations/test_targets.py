@@ -24,6 +24,7 @@ from support.environments import (
     write_wheel,
 )
 from support.stacks import METADATA, Change, add_scenarios, write_tree
+from vllm_patchkit.cli import main
 from vllm_patchkit.errors import StackError, TargetError, UsageError
 from vllm_patchkit.operations.targets import (
     apply,
@@ -533,3 +534,39 @@ def test_verify_and_status_read_wheels(stack: Path, tmp_path: Path) -> None:
     assert status(wheel, stack=stack).stacks[0].report.state == "applied"
     with pytest.raises(TargetError, match="is a wheel; a wheel is never changed"):
         revert(wheel, stack=stack)
+
+
+def test_what_is_recorded_inside_is_identified_by_what_is_inside(
+    environment: Environment, stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkout has another stack, and another version of this one."""
+    apply(environment.prefix, stack=stack)
+    patches = tmp_path / "checkout" / "patches"
+    newer = edit(RELEASE, engine=b"NEW = 1\n")
+    make_stack(patches / "tiny", (Change("Other", newer),), metadata=METADATA)
+    other = METADATA.replace("tiny", "other")
+    make_stack(patches / "other", (Change("Add", edit(RELEASE, x=b"X = 1\n")),), metadata=other)
+    monkeypatch.chdir(tmp_path / "checkout")
+    found = identify(environment.prefix).stacks
+    assert [(one.stack, len(one.patches), one.is_inside) for one in found] == [
+        ("tiny", 4, True),
+        ("other", 1, False),
+    ]
+    assert {patch.state for patch in found[0].patches} == {"in"}
+
+
+def test_a_stack_that_is_not_inside_takes_one_line(
+    environment: Environment, stack: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    apply(environment.prefix, stack=stack)
+    other = METADATA.replace("tiny", "other")
+    folder = tmp_path / "checkout" / "patches" / "other"
+    make_stack(folder, (Change("Add", edit(RELEASE, x=b"X = 1\n")),), metadata=other)
+    monkeypatch.chdir(tmp_path / "checkout")
+    assert main(["identify", str(environment.prefix)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "tiny tiny.1: 4 of 4 patches"
+    assert lines[-2:] == ["not inside: other other.1", "recorded: tiny tiny.1, 4 patches"]
+    assert main(["identify", str(environment.prefix), "--stack", "other"]) == 0
+    assert "  out      0001-Add.patch" in capsys.readouterr().out

@@ -56,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     "diff": Command("diff", "show the net change of a stack"),
     "range-diff": Command("range_diff", "compare two versions of a stack"),
     "rebase": Command("rebase", "carry a stack over to another release"),
+    "compose": Command("compose", "make one stack of several"),
     "matrix": Command("matrix", "say which patches overlap, commute, or can be dropped"),
     "bisect": Command("bisect", "find the patch that breaks a command"),
     "export": Command("export", "write patches for upstream: mailbox, bundle or branch"),

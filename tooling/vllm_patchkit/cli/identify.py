@@ -1,6 +1,7 @@
 """Say which patches are in a wheel, an environment, a tree or a container image.
 
-Content decides, patch by patch; what is recorded inside the target is shown beside it.
+Content decides, patch by patch; a stack that is recorded inside is taken from there, and one of
+which nothing is inside is only named.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.targets.answers import IdentifyReport
+    from vllm_patchkit.targets.answers import IdentifyReport, StackIdentity
 
 EXAMPLES = """\
   vllm-patchkit identify vllm-0.11.0+emu3.5.3-cp38-abi3-manylinux1_x86_64.whl
@@ -51,21 +52,33 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         print_reports(console, "identify", answers)
     else:
         for answer in answers:
-            _print(answer, console)
+            _print(answer, console, named=bool(args.stack))
     return ExitCode.OK
 
 
-def _print(answer: IdentifyReport, console: Console) -> None:
+def _print(answer: IdentifyReport, console: Console, *, named: bool) -> None:
     if answer.target is not None:
         console.result(describe_target(answer.target))
+    absent = [stack for stack in answer.stacks if not (named or stack.is_inside)]
     for stack in answer.stacks:
-        inside = sum(patch.state == "in" for patch in stack.patches)
-        console.result(f"{stack.stack} {stack.label}: {inside} of {len(stack.patches)} patches")
-        for patch in stack.patches:
-            state = console.style(patch.state.ljust(7), STYLES[patch.state])
-            console.result(f"  {state}  {patch.name}" + (f"  ({patch.note})" if patch.note else ""))
+        if stack not in absent:
+            _print_stack(stack, console)
+    for stack in absent:
+        unknown = sum(patch.state == "unknown" for patch in stack.patches)
+        note = f" ({unknown} of {len(stack.patches)} patches cannot be told)" if unknown else ""
+        console.result(f"not inside: {stack.stack} {stack.label}{note}")
     for record in answer.recorded:
         console.result(f"recorded: {record.stack} {record.label}, {len(record.patches)} patches")
+
+
+def _print_stack(stack: StackIdentity, console: Console) -> None:
+    count = sum(patch.state == "in" for patch in stack.patches)
+    console.result(f"{stack.stack} {stack.label}: {count} of {len(stack.patches)} patches")
+    for patch in stack.patches:
+        state = console.style(patch.state.ljust(7), STYLES[patch.state])
+        origin = f"  from {patch.parent}" if patch.parent else ""
+        note = f"  ({patch.note})" if patch.note else ""
+        console.result(f"  {state}  {patch.name}{origin}{note}")
 
 
 def _identify_image(args: argparse.Namespace) -> IdentifyReport:

@@ -75,7 +75,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         console.note(f"deleted {abort_rebase(folder)}; {folder} is as it was")
         return ExitCode.OK
     if args.go_on or args.skip:
-        return _print_rebased(continue_rebase(folder, console, skip=args.skip), args, console)
+        return print_rebased(continue_rebase(folder, console, skip=args.skip), args, console)
     if not args.onto:
         raise UsageError("--onto is missing", hint="name a release: --onto 0.11.1")
     if args.dry_run:
@@ -111,7 +111,7 @@ def _start(args: argparse.Namespace, folder: Path, console: Console) -> int:
     result = start_rebase(
         folder, onto, console, style=_style(args), target=args.into, work_tree=args.dir
     )
-    return _print_rebased(result, args, console)
+    return print_rebased(result, args, console)
 
 
 def _survey(args: argparse.Namespace, folder: Path, console: Console) -> int:
@@ -213,7 +213,10 @@ def _print_conflicts(report: PatchReport, console: Console) -> None:
                 console.result(f"              ... and {len(lines) - SHOWN_LINES} lines")
 
 
-def _print_rebased(result: Rebased, args: argparse.Namespace, console: Console) -> int:
+def print_rebased(
+    result: Rebased, args: argparse.Namespace, console: Console, *, command: str = "rebase"
+) -> int:
+    """Print where a command that carries patches is, and return its exit code."""
     from vllm_patchkit.cli.refresh import print_published
 
     if args.json:
@@ -224,7 +227,7 @@ def _print_rebased(result: Rebased, args: argparse.Namespace, console: Console) 
             "faults": list(result.faults),
             "findings": list(result.findings),
         }
-        print_document(console, "rebase", document)
+        print_document(console, command, document)
     else:
         _print_reports(result.reports, args, console)
     if result.published is not None:
@@ -233,8 +236,11 @@ def _print_rebased(result: Rebased, args: argparse.Namespace, console: Console) 
         if not args.json:
             print_published(result.published, console)
         return ExitCode.OK
+    if result.work_tree is None:
+        console.note("nothing changed")
+        return ExitCode.OK
     for fault in result.faults:
         console.error(f"the result does not byte-compile: {fault}")
     todo = "resolve and git add the files" if not result.faults else "commit what mends it"
-    console.note(f"stopped in {result.work_tree}: {todo}, then: rebase --continue (or --skip)")
+    console.note(f"stopped in {result.work_tree}: {todo}, then: {command} --continue (or --skip)")
     return ExitCode.FAILED

@@ -118,8 +118,8 @@ def _require_edit(folder: Path) -> Session:
         )
     if session.kind != "edit":
         raise UsageError(
-            f"{folder.name} is being rebased in {session.work_tree}",
-            hint="finish with rebase --continue, --skip or --abort",
+            f"{folder.name} is in the middle of a {session.kind} in {session.work_tree}",
+            hint=f"finish with {session.kind} --continue, --skip or --abort",
         )
     return session
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from vllm_patchkit.errors import PatchkitError, TargetError, UsageError, WheelError
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.applied import Applied
-from vllm_patchkit.stack.folder import METADATA
+from vllm_patchkit.stack.folder import METADATA, make_stack
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Base
 from vllm_patchkit.stack.read import find_stack, list_stacks, read_lock, read_stack
@@ -30,6 +30,7 @@ from vllm_patchkit.targets.inspect import (
     find_leftovers,
     inspect_target,
     read_all_applied,
+    read_recorded_files,
     read_recorded_lock,
 )
 from vllm_patchkit.targets.model import Target
@@ -175,7 +176,8 @@ def identify(
 ) -> IdentifyReport:
     """Return which patches of which stacks are in a target.
 
-    :param stacks: names or folders; none given, every stack that is at hand and fits the target.
+    :param stacks: names or folders; none given, the stacks that are recorded inside, and every
+        other one that is at hand and fits the target.
     """
     folders = [find_stack(name) for name in stacks] or list_stacks()
     if not folders:
@@ -189,8 +191,36 @@ def identify(
             problems.append(error)
     if not found:
         raise problems[0]
-    stacks_found = tuple(stack for one in found for stack in one.stacks)
-    return replace(found[0], stacks=stacks_found)
+    at_hand = [stack for one in found for stack in one.stacks]
+    if stacks:
+        return replace(found[0], stacks=tuple(at_hand))
+    inside = _identify_recorded(spec, python, folders)
+    parents = {patch.parent for stack in inside for patch in stack.patches}
+    names = {stack.stack for stack in inside} | parents
+    others = (stack for stack in at_hand if stack.stack not in names)
+    return replace(found[0], stacks=(*inside, *others))
+
+
+def _identify_recorded(
+    spec: PathLike, python: str | None, folders: Sequence[Path]
+) -> tuple[StackIdentity, ...]:
+    """Return the stacks that the target keeps itself, whatever version of them is at hand."""
+    from vllm_patchkit.targets.identify import identify_stack
+
+    for folder in folders:
+        with (
+            suppress(TargetError, UsageError, WheelError),
+            closing(find_target(spec, base=_read_base(folder), python=python)) as target,
+        ):
+            return tuple(
+                identify_stack(
+                    make_stack(read_recorded_files(target, record.stack)),
+                    read_recorded_lock(target, record.stack),
+                    target.read,
+                )
+                for record in read_all_applied(target)
+            )
+    return ()
 
 
 def _identify_target(spec: PathLike, python: str | None, folder: Path) -> IdentifyReport:

@@ -38,8 +38,8 @@ def edit_metadata(
 
     :param base: new values in ``[base]``; None takes a key out.
     :param patch_count: the new count, written only where the file has one.
-    :param numbers: old patch number -> new one, for the probes; the probe of a patch that is
-        gone (None) goes with it.
+    :param numbers: old patch number -> new one, for the probes and a composed stack's parents;
+        what is said of a patch that is gone (None) goes with it.
     :raises StackError: it is not TOML, or lacks ``[base]``.
     """
     document = _parse(metadata)
@@ -50,6 +50,7 @@ def edit_metadata(
         stack["patch-count"] = patch_count
     if numbers is not None:
         _renumber_probes(document, numbers)
+        _renumber_parents(document, numbers)
     return document.as_string().encode("utf-8")
 
 
@@ -85,3 +86,16 @@ def _renumber_probes(document: TOMLDocument, numbers: Mapping[str, str | None]) 
             probes[index]["patch"] = new
     if "probe" in document and not probes:
         del document["probe"]
+
+
+def _renumber_parents(document: TOMLDocument, numbers: Mapping[str, str | None]) -> None:
+    parents: Any = document.get("parent", [])
+    for parent in parents:
+        patches = parent.get("patches", [])
+        for index in reversed(range(len(patches))):
+            old, _, source = patches[index].partition(" ")
+            new = numbers.get(old, old)
+            if new is None:
+                del patches[index]
+            elif new != old:
+                patches[index] = f"{new} {source}"

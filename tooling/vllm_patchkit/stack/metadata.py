@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from vllm_patchkit.errors import StackError
-from vllm_patchkit.stack.model import Base, Patch, Probe, Smoke, Stack
+from vllm_patchkit.stack.model import Base, Parent, Patch, Probe, Smoke, Stack
 from vllm_patchkit.stack.toml import parse_toml
 
 FORMAT = 1
@@ -20,6 +20,7 @@ REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[\x20-\x7e]*[\x21-\x7e])?")
 DISTRIBUTION = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)?")
 PACKAGE = re.compile(r"(?:[a-z][a-z0-9_]*)?")
 SMOKE = re.compile(rb"(?m)^\[smoke\][ \t]*(?:#[^\n]*|\r)?\n(?:(?!\[)[^\n]*(?:\n|\Z))*")
+PARENT_PATCH = re.compile(r"(\d{4}) ([0-9a-f]{16})")
 Value = TypeVar("Value")
 
 
@@ -38,6 +39,7 @@ class Metadata:
     probes: tuple[Probe, ...]
     requires: tuple[str, ...]
     smoke: Smoke
+    parents: tuple[Parent, ...]
 
     def make_stack(self, patches: tuple[Patch, ...], metadata: bytes) -> Stack:
         """Return the stack of ``patches``; ``metadata`` are the bytes that this was read from."""
@@ -55,6 +57,7 @@ class Metadata:
             metadata=without_smoke(metadata),
             requires=self.requires,
             smoke=self.smoke,
+            parents=self.parents,
         )
 
 
@@ -72,6 +75,7 @@ def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
     stack = document.table("stack")
     base = document.table("base")
     probes = document.take("probe", list, [])
+    parents = document.take("parent", list, [])
     wheel = document.table("wheel") if "wheel" in document.values else None
     smoke = document.table("smoke") if "smoke" in document.values else None
     metadata = Metadata(
@@ -86,6 +90,7 @@ def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
         probes=tuple(_parse_probe(entry, n, source) for n, entry in enumerate(probes, 1)),
         requires=_parse_requires(wheel) if wheel else (),
         smoke=_parse_smoke(smoke) if smoke else Smoke(),
+        parents=tuple(_parse_parent(entry, n, source) for n, entry in enumerate(parents, 1)),
     )
     if metadata.version < 1:
         raise StackError(f"{source}: [stack] version is {metadata.version}; it counts from 1")
@@ -137,6 +142,24 @@ def _parse_base(table: _Table) -> Base:
         root=root.strip("/"),
         aliases=table.strings("aliases", ()),
     )
+
+
+def _parse_parent(entry: object, number: int, source: str) -> Parent:
+    if not isinstance(entry, dict):
+        raise StackError(f"{source}: [[parent]] {number} is not a table")
+    table = _Table(entry, source, f"[[parent]] {number}")
+    found = [PARENT_PATCH.fullmatch(text) for text in table.strings("patches")]
+    if None in found:
+        raise StackError(f"{table.place('patches')}: each is 'NNNN' and 16 hex digits")
+    parent = Parent(
+        name=table.match("name", NAME),
+        path=table.take("path", str),
+        label=table.take("label", str),
+        digest=table.take("digest", str),
+        patches={match[1]: match[2] for match in found if match},
+    )
+    table.require_all_read()
+    return parent
 
 
 def _parse_requires(table: _Table) -> tuple[str, ...]:

@@ -77,6 +77,21 @@ class Smoke:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Parent:
+    """A stack that a composed stack was made from, as it was then.
+
+    :param path: where it lies, relative to the composed stack's folder; "" if that is not near.
+    :param patches: number in the composed stack -> the start of the sha256 of the parent's file.
+    """
+
+    name: str
+    path: str
+    label: str
+    digest: str
+    patches: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stack:
     """A named, versioned series of patches on a base.
 
@@ -99,6 +114,12 @@ class Stack:
     metadata: bytes
     requires: tuple[str, ...] = ()
     smoke: Smoke = field(default_factory=Smoke)
+    parents: tuple[Parent, ...] = ()
+
+    def parent_of(self, patch: Patch) -> str | None:
+        """Return the name of the stack that a patch came from; None for one of this stack's own."""
+        number = f"{patch.number:04d}"
+        return next((one.name for one in self.parents if number in one.patches), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -114,11 +114,15 @@ class ChangeReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PatchVerdict:
-    """Whether one patch is in a target, by the content of the files that it touches."""
+    """Whether one patch is in a target, by the content of the files that it touches.
+
+    :param parent: the stack that it came from, in a composed one.
+    """
 
     name: str
     state: PatchState
     note: str = ""
+    parent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +136,11 @@ class StackIdentity:
     label: str
     prefix: int | None
     patches: tuple[PatchVerdict, ...]
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether anything of it is in the target, as far as can be known."""
+        return any(patch.state in ("in", "partly") for patch in self.patches)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ container image alike.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.digest import sha256_hex
@@ -37,7 +38,7 @@ def identify_stack(stack: Stack, lock: Lock, read: Read) -> StackIdentity:
             path: _in_file(patch, number, path, prefixes[path], contents[path])
             for path in sorted({file.path for file in lock.patches[number - 1].files})
         }
-        verdicts.append(_verdict(patch, states))
+        verdicts.append(replace(_verdict(patch, states), parent=stack.parent_of(patch)))
     return StackIdentity(
         stack=stack.name,
         label=version_label(stack, lock),

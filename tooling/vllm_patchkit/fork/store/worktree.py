@@ -45,7 +45,7 @@ UNFINISHED = {
 class Session:
     """A work tree and the stack that it edits.
 
-    :param kind: ``edit`` or ``rebase``.
+    :param kind: ``edit``, or the command that stopped at a conflict.
     :param states: digests of the stack folder that this session has seen or written; a folder in
         another state was changed by somebody else.
     :param plan: what a rebase still has to do, as JSON.
@@ -158,7 +158,7 @@ def require_no_session(folder: Path) -> None:
     """
     session = find_session(folder)
     if session is not None:
-        remedy = "rebase --continue, --skip or --abort"
+        remedy = f"{session.kind} --continue, --skip or --abort"
         if session.kind == "edit":
             remedy = "refresh it and close it with: edit --close"
         raise UsageError(

@@ -1,0 +1,141 @@
+"""Make one stack of several: each one's patches, carried over those before it.
+
+Where two touch the same lines it stops in a git work tree, as rebase does: resolve there, git
+add, and --continue. The new stack remembers its parents; --update carries what changed in them
+over, and keeps what was resolved. 'matrix A --with B' says beforehand where two stacks meet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.host.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.rebase.rebase import Rebased
+
+
+EXAMPLES = """\
+  vllm-patchkit compose emu3_5 slow_steps --name house
+  vllm-patchkit compose house --update
+  vllm-patchkit compose house --continue
+"""
+
+
+def configure_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``compose``."""
+    add_stack_argument(parser)
+    parser.add_argument(
+        "others", nargs="*", metavar="OTHER", help="the other parents, in order (default: none)"
+    )
+    parser.add_argument("--name", help="what to call the new stack (default: none)")
+    parser.add_argument("--label", help="its version label (default: from the name)")
+    parser.add_argument(
+        "--into", type=Path, default=Path("patches"), metavar="DIR",
+        help="the folder that gets the stack's folder (default: patches)",
+    )  # fmt: skip
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="where to put the work tree")
+    step = parser.add_mutually_exclusive_group()
+    step.add_argument("--update", action="store_true", help="carry over what changed in parents")
+    step.add_argument("--check", action="store_true", help="only say whether a parent changed")
+    step.add_argument(
+        "--continue", dest="go_on", action="store_true", help="take the resolution and go on"
+    )
+    step.add_argument("--skip", action="store_true", help="drop the patch in conflict and go on")
+    step.add_argument("--abort", action="store_true", help="give up; no stack is changed")
+    parser.add_argument("--verdicts", action="store_true", help="also print a verdict a hunk")
+    add_json_option(parser, "the reports")
+
+
+def execute(args: argparse.Namespace, console: Console) -> int:
+    """Compose, update, resume or give up."""
+    from vllm_patchkit.cli.rebase import print_rebased
+    from vllm_patchkit.fork.compose.compose import (
+        abort_compose,
+        continue_compose,
+        update_compose,
+    )
+
+    if args.check:
+        return _check(_find_composed(args), args.json, console)
+    if args.abort:
+        console.note(f"deleted {abort_compose(_find_open(args))}; no stack was changed")
+        return ExitCode.OK
+    if args.go_on or args.skip:
+        result = continue_compose(_find_open(args), console, skip=args.skip)
+    elif args.update:
+        result = update_compose(_find_composed(args), console, work_tree=args.dir)
+    else:
+        result = _start(args, console)
+    return print_rebased(result, args, console, command="compose")
+
+
+def _start(args: argparse.Namespace, console: Console) -> Rebased:
+    from vllm_patchkit.fork.compose.compose import start_compose
+    from vllm_patchkit.stack.metadata import LABEL, NAME
+    from vllm_patchkit.stack.read import find_stack
+
+    parents = [find_stack(name) for name in (args.stack, *args.others) if name is not None]
+    if not args.name or not NAME.fullmatch(args.name):
+        raise UsageError(
+            f"{args.name!r} is no name for a stack" if args.name else "--name is missing",
+            hint="name the new stack: --name house",
+        )
+    label = args.label or re.sub(r"[^a-z0-9]+", ".", args.name).strip(".")
+    if not LABEL.fullmatch(label):
+        raise UsageError(f"--label {label}: expected lower case letters, digits and single dots")
+    folder = args.into / args.name
+    return start_compose(folder, parents, console, label=label, work_tree=args.dir)
+
+
+def _named(args: argparse.Namespace) -> str | None:
+    """Return the composed stack that a call names.
+
+    :raises UsageError: it names several.
+    """
+    if args.others:
+        raise UsageError("this goes with one stack, the composed one", hint="name it alone")
+    name: str | None = args.stack
+    return name
+
+
+def _find_composed(args: argparse.Namespace) -> Path:
+    from vllm_patchkit.stack.read import find_stack
+
+    return find_stack(_named(args))
+
+
+def _find_open(args: argparse.Namespace) -> Path:
+    """Return the folder of the composition that is stopped, which need not be there yet."""
+    from vllm_patchkit.fork.store.worktree import find_session_around
+
+    name = _named(args) or args.name
+    if name:
+        return args.into / name if "/" not in name else Path(name)
+    session = find_session_around(Path.cwd())
+    if session is None:
+        raise UsageError(
+            "this is not the work tree of a composition",
+            hint="go there, or name the stack: compose NAME --continue",
+        )
+    return session.folder
+
+
+def _check(folder: Path, as_json: bool, console: Console) -> int:
+    from vllm_patchkit.fork.compose.parents import changed_parents
+    from vllm_patchkit.stack.read import read_stack
+
+    lines = changed_parents(folder, read_stack(folder))
+    if as_json:
+        print_document(console, "compose", {"changed": lines})
+        return ExitCode.FAILED if lines else ExitCode.OK
+    for line in lines:
+        console.result(line)
+    if lines:
+        console.note(f"carry it over: vllm-patchkit compose {folder.name} --update")
+    return ExitCode.FAILED if lines else ExitCode.OK

@@ -1,0 +1,1 @@
+"""One stack made of several: each parent's patches carried over those before it."""

@@ -1,0 +1,310 @@
+"""Composing a stack of several: carry, stop at a conflict, resume, write the new stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.fork.compose.metadata import (
+    Title,
+    carry_probes,
+    format_metadata,
+    keep_title,
+    make_title,
+    merge_requires,
+)
+from vllm_patchkit.fork.compose.parents import (
+    Piece,
+    changed_parents,
+    describe_parents,
+    find_parents,
+    load_parents,
+    make_pieces,
+    make_plan,
+)
+from vllm_patchkit.fork.edit import OpenStack, load_stack
+from vllm_patchkit.fork.folder import read_folder
+from vllm_patchkit.fork.publish import base_reader, compile_faults, publish
+from vllm_patchkit.fork.rebase.progress import Plan
+from vllm_patchkit.fork.rebase.rebase import Rebased
+from vllm_patchkit.fork.rebase.stopping import (
+    carry_patches,
+    has_work_tree,
+    stop_at_conflict,
+    take_resolution,
+    work_tree_at,
+)
+from vllm_patchkit.fork.series import export_patches
+from vllm_patchkit.fork.store.git import Repository
+from vllm_patchkit.fork.store.repository import open_store
+from vllm_patchkit.fork.store.worktree import (
+    Session,
+    default_work_tree,
+    find_session,
+    folder_state,
+    require_no_session,
+)
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_patch, make_stack
+from vllm_patchkit.stack.lint import check_stack
+from vllm_patchkit.stack.lock import format_lock, make_lock, parse_lock, version_label
+from vllm_patchkit.stack.model import Lock, Smoke
+from vllm_patchkit.stack.read import read_stack
+from vllm_patchkit.stack.series import SUFFIX, format_series
+
+KIND = "compose"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Composition:
+    """The parents, what the composed stack is so far, and the pieces that it will be made of."""
+
+    folder: Path
+    parents: tuple[OpenStack, ...]
+    current: OpenStack | None
+    title: Title
+    pieces: tuple[Piece, ...]
+
+
+def start_compose(
+    folder: Path,
+    parents: Sequence[Path],
+    console: Console,
+    *,
+    label: str,
+    work_tree: Path | None = None,
+) -> Rebased:
+    """Make a stack of several in ``folder``; stop with a work tree at the first conflict.
+
+    :raises UsageError: the folder exists, or the parents are not on one base.
+    """
+    require_no_session(folder)
+    if folder.exists():
+        raise UsageError(
+            f"{folder} exists already", hint=f"vllm-patchkit compose {folder.name} --update"
+        )
+    with open_store() as store:
+        composition = _compose(store, folder, parents, console, label=label)
+        return _start(store, composition, work_tree, console)
+
+
+def update_compose(folder: Path, console: Console, *, work_tree: Path | None = None) -> Rebased:
+    """Carry what changed in the parents over; what was resolved or edited here stays.
+
+    :raises UsageError: the stack was not composed.
+    """
+    require_no_session(folder)
+    stack = read_stack(folder)
+    parents = find_parents(folder, stack)
+    if not changed_parents(folder, stack):
+        return Rebased(reports=())
+    with open_store() as store:
+        return _start(store, _compose(store, folder, parents, console), work_tree, console)
+
+
+def _compose(
+    store: Repository, folder: Path, places: Sequence[Path], console: Console, *, label: str = ""
+) -> Composition:
+    parents = load_parents(store, places, console)
+    current = load_stack(store, folder, console) if folder.exists() else None
+    if current is not None and current.base.commit != parents[0].base.commit:
+        raise UsageError(
+            f"{folder.name} is on {current.base.spec}, its parents on {parents[0].base.spec}",
+            hint=f"vllm-patchkit rebase {folder.name} --onto {parents[0].base.spec.version}",
+        )
+    stacks = [opened.stack for opened in parents]
+    title = keep_title(current.stack) if current else make_title(folder.name, label, stacks)
+    pieces = make_pieces(parents, current)
+    return Composition(folder=folder, parents=parents, current=current, title=title, pieces=pieces)
+
+
+def _start(
+    store: Repository, made: Composition, work_tree: Path | None, console: Console
+) -> Rebased:
+    session = Session(
+        work_tree=(work_tree or default_work_tree(made.folder)).absolute(),
+        folder=made.folder.resolve(),
+        kind=KIND,
+        states=(_state(made),),
+        plan={
+            "parents": [str(opened.folder.resolve()) for opened in made.parents],
+            "label": made.title.label,
+        },
+    )
+    return _advance(
+        store, made, session, make_plan(made.folder, made.parents[0], made.pieces), console
+    )
+
+
+def _state(made: Composition) -> str:
+    """Return a digest of everything that the composition starts from."""
+    files = {f"{n}/{name}": data for n, one in enumerate(made.parents)
+             for name, data in one.files.items()}  # fmt: skip
+    own = made.current.files if made.current else {}
+    return folder_state({**files, **{f"own/{name}": data for name, data in own.items()}})
+
+
+def _advance(
+    store: Repository, made: Composition, session: Session, plan: Plan, console: Console
+) -> Rebased:
+    base = made.parents[0].base
+    patches = [piece.patch for piece in made.pieces]
+    plan, merged = carry_patches(store, patches, base, plan, console)
+    if merged is not None:
+        work_tree = stop_at_conflict(store, base.commit, session, plan, merged)
+        return Rebased(reports=plan.reports, work_tree=work_tree)
+    return _finish(store, made, session, plan)
+
+
+def continue_compose(folder: Path, console: Console, *, skip: bool = False) -> Rebased:
+    """Take the resolution of the work tree (or drop the patch), and carry on.
+
+    :raises StackError: there are unresolved files, or a parent changed meanwhile.
+    """
+    session = _require_session(folder)
+    plan = Plan.from_json(session.plan)
+    files = read_folder(session.folder)
+    if folder_state(files) in session.states[1:]:
+        # It was ended right after the new stack had taken its place.
+        with open_store() as store:
+            published = publish(store, session.folder, files, title=KIND)
+        session.remove()
+        return Rebased(reports=plan.reports, published=published)
+    with open_store() as store:
+        places = [Path(place) for place in session.plan["parents"]]
+        label = str(session.plan["label"])
+        made = _compose(store, session.folder, places, console, label=label)
+        if _state(made) not in session.states:
+            raise StackError(
+                f"{folder.name} or one of its parents was changed since",
+                hint="compose --abort, and start again",
+            )
+        plan = take_resolution(store, session, plan, made.parents[0].base, skip=skip)
+        session = replace(session, plan={**session.plan, **plan.to_json()})
+        session.write()
+        return _advance(store, made, session, plan, console)
+
+
+def _finish(store: Repository, made: Composition, session: Session, plan: Plan) -> Rebased:
+    """Verify the new stack, and only then let it take its place."""
+    base = made.parents[0].base
+    read = base_reader(store, base)
+    patches = export_patches(store, base.commit, plan.tip)
+    metadata = _metadata(made, patches)
+    series = format_series(patches)
+    source = StackFiles(place=str(made.folder), metadata=metadata, series=series, patches=patches)
+    stack = make_stack(source)
+    faults = compile_faults(stack, read, skip=frozenset())
+    if faults:
+        session = replace(session, plan={**session.plan, **plan.to_json()})
+        with work_tree_at(store, session, base.commit, plan):
+            pass
+        return Rebased(reports=plan.reports, work_tree=session.work_tree, faults=faults)
+    lock = make_lock(stack, read, previous=_previous_lock(made))
+    old = {**_scenarios(made), **(made.current.files if made.current else {})}
+    files = {name: data for name, data in old.items() if "/" in name or not name.endswith(SUFFIX)}
+    files |= {METADATA: metadata, SERIES: series, **patches, LOCK: format_lock(lock)}
+    if has_work_tree(session):
+        session.announce(files)
+    names = ", ".join(opened.stack.name for opened in made.parents)
+    published = publish(store, made.folder, files, title=f"compose {names}")
+    if has_work_tree(session):
+        session.remove()
+    findings = check_stack(stack, lock, read)
+    return Rebased(
+        reports=plan.reports,
+        published=published,
+        findings=tuple(f"{item.code.value} {item.place}: {item.message}" for item in findings),
+    )
+
+
+def _metadata(made: Composition, patches: dict[str, bytes]) -> bytes:
+    origins = _match(made.pieces, patches)
+    stacks = [opened.stack for opened in made.parents]
+    labels = [version_label(one.stack, parse_lock(one.files[LOCK])) if LOCK in one.files
+              else f"{one.stack.label}.{one.stack.version}" for one in made.parents]  # fmt: skip
+    own = [made.current.stack] if made.current else []
+    numbers: list[dict[str, str]] = [{} for _ in (*stacks, *own)]
+    for place, piece in enumerate(origins, 1):
+        if piece is not None:
+            index = len(stacks) if piece.parent is None else piece.parent
+            numbers[index][_source_number(made, piece)] = f"{place:04d}"
+    probes = [
+        probe
+        for stack, mapping in zip((*stacks, *own), numbers, strict=True)
+        for probe in carry_probes(stack.probes, mapping)
+    ]
+    requires = merge_requires(text for stack in stacks for text in stack.requires)
+    return format_metadata(
+        made.title,
+        stacks[0].base,
+        subsystems=(name for stack in (*stacks, *own) for name in stack.subsystems),
+        requires=requires,
+        parents=describe_parents(made.folder, made.parents, labels, origins),
+        probes=sorted(probes, key=lambda probe: probe.patch),
+        smoke=next((stack.smoke for stack in (*own, *stacks) if stack.smoke != Smoke()), Smoke()),
+    )
+
+
+def _scenarios(made: Composition) -> dict[str, bytes]:
+    """Return the smoke scenarios of the first parent that has any."""
+    package = next((one.stack.smoke for one in made.parents if one.stack.smoke.package), Smoke())
+    files = next((one.files for one in made.parents if one.stack.smoke == package), {})
+    inside = f"{package.package}/"
+    return {name: data for name, data in files.items() if name.startswith(inside)}
+
+
+def _source_number(made: Composition, piece: Piece) -> str:
+    """Return the number that a piece has in the stack that it came from."""
+    if piece.parent is None:
+        return f"{piece.patch.number:04d}"
+    index = [one for one in made.pieces if one.parent == piece.parent].index(piece)
+    return f"{made.parents[piece.parent].stack.patches[index].number:04d}"
+
+
+def _match(pieces: Sequence[Piece], patches: dict[str, bytes]) -> list[Piece | None]:
+    """Return which piece each patch is: in order, by subject; a resolution may have split one."""
+    left = list(pieces)
+    found: list[Piece | None] = []
+    for name, data in patches.items():
+        subject = make_patch(name, data).message.subject
+        place = next(
+            (n for n, one in enumerate(left) if one.patch.message.subject == subject), None
+        )
+        found.append(None if place is None else left[place])
+        left = left if place is None else left[place + 1 :]
+    return found
+
+
+def _previous_lock(made: Composition) -> Lock | None:
+    """Return a lock that lends what all the parents know of other releases, and what was released.
+
+    A file is touched by some parent; what another parent's lock does not list, it does not touch.
+    """
+    locks = [parse_lock(one.files[LOCK]) for one in made.parents if LOCK in one.files]
+    if len(locks) < len(made.parents):
+        return None
+    shared = set(locks[0].known).intersection(*(lock.known for lock in locks[1:]))
+    known = {
+        release: {path: hash_ for lock in locks for path, hash_ in lock.known[release].items()}
+        for release in sorted(shared)
+    }
+    own = made.current.files.get(LOCK) if made.current else None
+    released = parse_lock(own).released if own else {}
+    return replace(locks[0], known=known, released=released)
+
+
+def _require_session(folder: Path) -> Session:
+    session = find_session(folder)
+    if session is None or session.kind != KIND:
+        raise UsageError(f"{folder.name} is not being composed")
+    return session
+
+
+def abort_compose(folder: Path) -> Path:
+    """Delete the work tree of a composition and return where it was; no stack was changed."""
+    session = _require_session(folder)
+    session.remove()
+    return session.work_tree

@@ -1,0 +1,139 @@
+"""The ``stack.toml`` of a composed stack. Pure: stacks in, text out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from vllm_patchkit.stack.model import Base, Parent, Probe, Smoke, Stack
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Title:
+    """What a composed stack is called."""
+
+    name: str
+    label: str
+    version: int
+    summary: str
+    license: str
+
+
+def make_title(name: str, label: str, parents: Sequence[Stack]) -> Title:
+    """Return the title of a stack that is composed for the first time."""
+    licenses = dict.fromkeys(stack.license for stack in parents)
+    joined = " AND ".join(f"({one})" if " " in one else one for one in licenses)
+    return Title(
+        name=name,
+        label=label,
+        version=1,
+        summary="; ".join(stack.summary for stack in parents),
+        license=joined if len(licenses) > 1 else parents[0].license,
+    )
+
+
+def keep_title(stack: Stack) -> Title:
+    """Return the title that a stack has."""
+    return Title(
+        name=stack.name,
+        label=stack.label,
+        version=stack.version,
+        summary=stack.summary,
+        license=stack.license,
+    )
+
+
+def format_metadata(
+    title: Title,
+    base: Base,
+    *,
+    subsystems: Iterable[str],
+    requires: Sequence[str],
+    parents: Sequence[Parent],
+    probes: Sequence[Probe],
+    smoke: Smoke,
+) -> bytes:
+    """Return the text of ``stack.toml``."""
+    blocks = [
+        "# Made by vllm-patchkit compose; name, label, version, summary and license may be edited.",
+        "format = 1",
+        _table(
+            "[stack]",
+            name=title.name,
+            label=title.label,
+            version=title.version,
+            summary=title.summary,
+            license=title.license,
+            subsystems=list(dict.fromkeys(subsystems)),
+        ),
+        _table(
+            "[base]",
+            distribution=base.distribution,
+            version=base.version,
+            root=base.root,
+            aliases=list(base.aliases),
+        ),
+        *([_table("[wheel]", requires=list(requires))] if requires else []),
+        *map(_format_parent, parents),
+        *([_format_smoke(smoke)] if smoke != Smoke() else []),
+        *(_table("[[probe]]", patch=one.patch, imports=list(one.imports), expression=one.expression)
+          for one in probes),
+    ]  # fmt: skip
+    return ("\n\n".join(blocks) + "\n").encode("utf-8")
+
+
+def _table(head: str, **values: object) -> str:
+    """Return a table of strings, integers and lists of strings: in these, TOML writes as JSON."""
+    return "\n".join([head, *(f"{key} = {_value(value)}" for key, value in values.items())])
+
+
+def _value(value: object) -> str:
+    # TOML has no escape for DEL as it is; JSON leaves it alone.
+    return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
+
+
+def _format_parent(parent: Parent) -> str:
+    rows = "".join(f'    "{number} {source}",\n' for number, source in parent.patches.items())
+    table = _table(
+        "[[parent]]",
+        name=parent.name,
+        path=parent.path,
+        label=parent.label,
+        digest=parent.digest,
+    )
+    return f"{table}\npatches = [\n{rows}]"
+
+
+def _format_smoke(smoke: Smoke) -> str:
+    return _table("[smoke]", package=smoke.package, architectures=list(smoke.architectures))
+
+
+def merge_requires(requires: Iterable[str]) -> list[str]:
+    """Return requirements with one line for each distribution and marker: both ranges hold.
+
+    >>> merge_requires(["a<5", "b", "A>=2"])
+    ['a<5,>=2', 'b']
+    """
+    merged: dict[tuple[str, str], Requirement | str] = {}
+    for text in requires:
+        try:
+            found = Requirement(text)
+        except InvalidRequirement:
+            merged[text, ""] = text
+            continue
+        key = found.name.lower().replace("_", "-").replace(".", "-"), str(found.marker)
+        known = merged.setdefault(key, found)
+        if isinstance(known, Requirement) and known is not found:
+            known.specifier &= found.specifier
+            known.extras |= found.extras
+    return [str(one) for one in merged.values()]
+
+
+def carry_probes(probes: Iterable[Probe], numbers: dict[str, str]) -> Iterator[Probe]:
+    """Yield the probes under the new numbers of their patches; of patches that are gone, none."""
+    for probe in probes:
+        if probe.patch in numbers:
+            yield replace(probe, patch=numbers[probe.patch])
