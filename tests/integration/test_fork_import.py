@@ -402,7 +402,7 @@ def test_private_wheel_given_by_path_serves_later(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere.diff"], "cannot be read"),
+        (["nowhere.diff"], "there is no"),
         (["x.diff", "--base", "tiny-llm=1.0"], "does not name a release"),
         (["x.diff", "--name", "Bad Name"], "cannot name a stack"),
         (["x.diff", "--signoff"], "--signoff needs --author"),

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from support.fork_fixtures import home as home
 from support.forks import RELEASE_1, Git, Said, call, changed, engine_line, read_patches
 from support.messages import GIT_DIFF, QUOTED_DIFF
-
-pytest_plugins = ["support.fork_fixtures"]
 
 INIT = "tiny_llm/__init__.py"
 FEATURE = changed(RELEASE_1, INIT, "A tiny engine", "A tiny engine with c")

@@ -11,6 +11,7 @@ import pytest
 
 from support.wheels import TAGS, sha256, write_inputs
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError, WheelError
+from vllm_patchkit.stack.model import Base
 from vllm_patchkit.wheel import fetch, pins
 from vllm_patchkit.wheel.flavor import find_flavor, read_flavors
 from vllm_patchkit.wheel.metadata import WheelName
@@ -116,7 +117,7 @@ def test_an_unknown_name_lists_the_known_ones(cache: Path) -> None:
         fetch_input("x")
     assert "base, cpu-312" in (caught.value.hint or "")
     with pytest.raises(UsageError, match=r"no wheel of vllm 9 is pinned"):
-        find_base("vllm", "9")
+        find_base(Base(distribution="vllm", version="9", root=""))
 
 
 class TestShippedTable:

@@ -10,7 +10,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_json
+from vllm_patchkit.cli.options import (
+    add_base_option,
+    add_json_option,
+    add_stack_argument,
+    print_json,
+    stack_folder,
+)
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
@@ -25,6 +31,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``bisect``."""
     parser.usage = "%(prog)s [OPTION ...] [STACK] -- COMMAND [ARGUMENT ...]"
     add_stack_argument(parser)
+    add_base_option(parser)
     parser.add_argument(
         "--libraries", type=Path, metavar="DIR", help="site-packages to take compiled files from"
     )
@@ -35,11 +42,10 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the bisect and name the patch."""
     from vllm_patchkit.fork.bisect import bisect_stack
-    from vllm_patchkit.stack.read import find_stack
 
     if not args.words:
         raise UsageError("which command?", hint="write it after --: bisect emu3_5 -- pytest -x")
-    found = bisect_stack(find_stack(args.stack), args.words, console, libraries=args.libraries)
+    found = bisect_stack(stack_folder(args, console), args.words, console, libraries=args.libraries)
     if args.json:
         print_json(console, "bisect", found)
         return ExitCode.OK if found.culprit is not None else ExitCode.FAILED

@@ -11,7 +11,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli.options import (
+    add_base_option,
+    add_json_option,
+    add_stack_argument,
+    print_document,
+    stack_folder,
+)
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
@@ -29,6 +35,7 @@ EXAMPLES = """\
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``matrix``."""
     add_stack_argument(parser)
+    add_base_option(parser)
     parser.add_argument("--with", dest="other", metavar="STACK", help="a second stack")
     add_json_option(parser, "the relations")
 
@@ -37,7 +44,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the relations."""
     from vllm_patchkit.stack.read import find_stack
 
-    folder = find_stack(args.stack)
+    folder = stack_folder(args, console)
     if args.other:
         return _cross(folder, find_stack(args.other), args.json, console)
     return _within(folder, args.json, console)

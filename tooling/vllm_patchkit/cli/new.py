@@ -12,7 +12,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli.options import (
+    add_base_option,
+    add_json_option,
+    add_stack_argument,
+    print_document,
+    stack_folder,
+)
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
@@ -29,6 +35,7 @@ EXAMPLES = """\
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``new``."""
     add_stack_argument(parser)
+    add_base_option(parser)
     parser.add_argument(
         "--from", dest="place", type=Path, required=True, metavar="DIR",
         help="folder that holds the package: site-packages, an environment, or a tree",
@@ -45,10 +52,9 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Capture the changes as a patch."""
     from vllm_patchkit.cli.refresh import print_published
     from vllm_patchkit.fork.change import capture_patch, require_message
-    from vllm_patchkit.stack.read import find_stack
 
     published, captured = capture_patch(
-        find_stack(args.stack),
+        stack_folder(args, console),
         _package_place(args.place),
         require_message(args.message),
         _author(args),

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllm_patchkit.cli.parser import take_inputs
@@ -39,6 +40,29 @@ def add_target_options(parser: argparse.ArgumentParser, *, nargs: str = "?") -> 
 def add_json_option(parser: argparse._ActionsContainer, what: str) -> None:
     """Add ``--json``; docs/json.md has the keys of every command."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
+
+
+def add_base_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--base``; stack_folder sees to it."""
+    parser.add_argument(
+        "--base", type=Path, metavar="WHEEL", help="the wheel that the stack was cut from"
+    )
+    take_inputs(parser, "base")
+
+
+def stack_folder(args: argparse.Namespace, console: Console, folder: Path | None = None) -> Path:
+    """Return the folder of the stack that was named, its base taken from ``--base`` if given.
+
+    :param folder: where it is, if that is known already.
+    """
+    from vllm_patchkit.stack.read import find_stack
+
+    folder = folder or find_stack(args.stack)
+    if args.base is not None:
+        from vllm_patchkit.fork.edit import take_base
+
+        take_base(folder, args.base, console)
+    return folder
 
 
 class _NameOnce(argparse.Action):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_stack_argument
+from vllm_patchkit.cli.options import add_base_option, add_stack_argument, stack_folder
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console, wants_colour
@@ -20,6 +20,7 @@ EXAMPLES = """\
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``range-diff``."""
     add_stack_argument(parser)
+    add_base_option(parser)
     former = parser.add_mutually_exclusive_group()
     former.add_argument("--rev", metavar="REV", help="revision of the stack's git repository")
     former.add_argument("--other", type=Path, metavar="DIR", help="folder of the other version")
@@ -30,9 +31,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the range diff."""
     from vllm_patchkit.fork.compare import range_diff
-    from vllm_patchkit.stack.read import find_stack
 
     words = ["--no-patch"] if args.summary else []
     words += ["--color=always"] if wants_colour(console.out) else []
-    console.raw(range_diff(find_stack(args.stack), args.other or args.rev, console, *words))
+    console.raw(range_diff(stack_folder(args, console), args.other or args.rev, console, *words))
     return ExitCode.OK

@@ -11,7 +11,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli.options import (
+    add_base_option,
+    add_json_option,
+    add_stack_argument,
+    print_document,
+    stack_folder,
+)
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
@@ -36,6 +42,7 @@ EXAMPLES = """\
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``rebase``."""
     add_stack_argument(parser)
+    add_base_option(parser)
     parser.add_argument(
         "--onto", action="append", metavar="RELEASE",
         help="version, DISTRIBUTION==VERSION or wheel; may repeat with --dry-run",
@@ -70,7 +77,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Start, resume, give up, or only try."""
     from vllm_patchkit.fork.rebase.rebase import abort_rebase, continue_rebase
 
-    folder = _find_folder(args.stack)
+    folder = _find_folder(args, console)
     if args.abort:
         console.note(f"deleted {abort_rebase(folder)}; {folder} is as it was")
         return ExitCode.OK
@@ -83,12 +90,11 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     return _start(args, folder, console)
 
 
-def _find_folder(name: str | None) -> Path:
+def _find_folder(args: argparse.Namespace, console: Console) -> Path:
     from vllm_patchkit.fork.store.worktree import find_session_around
-    from vllm_patchkit.stack.read import find_stack
 
-    session = find_session_around(Path.cwd()) if name is None else None
-    return session.folder if session else find_stack(name)
+    session = find_session_around(Path.cwd()) if args.stack is None else None
+    return stack_folder(args, console, session.folder if session else None)
 
 
 def _style(args: argparse.Namespace) -> StyleRequest | None:

@@ -10,7 +10,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli.options import (
+    add_base_option,
+    add_json_option,
+    add_stack_argument,
+    print_document,
+    stack_folder,
+)
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
@@ -27,6 +33,7 @@ EXAMPLES = """\
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``refresh``."""
     add_stack_argument(parser)
+    add_base_option(parser)
     parser.add_argument(
         "--check", action="store_true", help="change nothing; say which patches would change"
     )
@@ -37,10 +44,9 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Refresh from the work tree, or from the patches themselves."""
     from vllm_patchkit.fork.edit import refresh_folder, refresh_session
     from vllm_patchkit.fork.store.worktree import find_session, find_session_around
-    from vllm_patchkit.stack.read import find_stack
 
     session = find_session_around(Path.cwd()) if args.stack is None else None
-    folder = session.folder if session else find_stack(args.stack)
+    folder = stack_folder(args, console, session.folder if session else None)
     session = session or find_session(folder)
     if args.check:
         return _check(folder, console, as_json=args.json)

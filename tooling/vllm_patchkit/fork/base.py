@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import calendar
-import hashlib
 import re
 import sys
 import tempfile
@@ -23,19 +22,24 @@ from vllm_patchkit.fork.store.repository import Change, File, import_commits
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.process import run
 from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.model import Base
+from vllm_patchkit.wheel.pins import (
+    WheelInput,
+    fetch_input,
+    fetch_pinned,
+    hash_file,
+    keep_wheel,
+    read_inputs,
+)
 
 COMPILED = (".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".cubin", ".fatbin", ".pyc")
 MAX_FILE_BYTES = 16 << 20
 EXECUTABLE = 0o111
 # Wheels for another machine serve as well: only their Python files are read.
 PLATFORMS = (
-    "any",
-    "manylinux1_x86_64",
-    "manylinux2014_x86_64",
-    "manylinux_2_28_x86_64",
-    "manylinux_2_31_x86_64",
-    "manylinux_2_35_x86_64",
-)
+    "any", "manylinux1_x86_64", "manylinux2014_x86_64", "manylinux_2_28_x86_64",
+    "manylinux_2_31_x86_64", "manylinux_2_35_x86_64",
+)  # fmt: skip
 PYTHONS = ("3.12", "3.11", "3.10", "3.13")
 
 
@@ -44,6 +48,7 @@ class BaseSpec:
     """Which release is meant: from the registry, from a wheel file, or from a git checkout.
 
     :param revision: with ``checkout``, the tag or commit.
+    :param pin: which wheel of the release it has to be; None takes any.
     """
 
     distribution: str
@@ -51,6 +56,13 @@ class BaseSpec:
     wheel: Path | None = None
     checkout: Path | None = None
     revision: str | None = None
+    pin: WheelInput | None = None
+
+    @classmethod
+    def of_base(cls, base: Base) -> BaseSpec:
+        """Return the release that a stack names as its base, the very wheel if it says which."""
+        pin = WheelInput.of_base(base)
+        return cls(distribution=base.distribution, version=base.version, pin=pin)
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}"
@@ -60,6 +72,8 @@ class BaseSpec:
 class BaseTree:
     """A release in the store.
 
+    :param wheel: the file name of the wheel that it was read from, ``""`` if it was none.
+    :param sha256: that wheel's digest, ``""`` where it is not known.
     :param root: the one package that it ships, ``""`` if there are several.
     :param date: when it was built, as git writes dates.
     """
@@ -68,6 +82,8 @@ class BaseTree:
     commit: str
     root: str
     date: str
+    wheel: str = ""
+    sha256: str = ""
 
 
 def parse_base(
@@ -124,22 +140,23 @@ def load_base(store: Repository, spec: BaseSpec, console: Console) -> BaseTree:
     """
     if spec.checkout is not None:
         return _load_checkout(store, spec)
-    ref = _ref_of(spec)
-    commit = store.resolve(f"{ref}^{{commit}}") or (
-        None if spec.wheel else _only_source(store, ref)
-    )
+    digest = keep_wheel(spec.wheel, console) if spec.wheel else ""
+    ref = _ref_of(spec, digest)
+    commit = store.resolve(f"{ref}^{{commit}}")
+    if commit is None and not (digest or spec.pin):
+        commit = _only_source(store, ref)
     if commit is None:
         wheel = spec.wheel or fetch_wheel(spec, console)
+        digest = digest or hash_file(wheel, console)
         console.note(f"read {wheel.name} into the store")
-        commit = _import_wheel(store, spec, wheel)
-        store.run("update-ref", ref, commit)
+        commit = _import_wheel(store, spec, wheel, digest)
+        for name in {ref, _ref_of(spec, digest)}:
+            store.run("update-ref", name, commit)
     return _describe(store, spec, commit)
 
 
-def _ref_of(spec: BaseSpec) -> str:
-    source = "registry"
-    if spec.wheel is not None:
-        source = hashlib.sha256(_read_record(spec.wheel)).hexdigest()[:16]
+def _ref_of(spec: BaseSpec, digest: str) -> str:
+    source = digest or (spec.pin.sha256 if spec.pin else "registry")
     version = re.sub(r"[^0-9A-Za-z.+]", "-", spec.version)
     return f"refs/bases/{spec.distribution}/{version}/{source}"
 
@@ -157,8 +174,15 @@ def _describe(store: Repository, spec: BaseSpec, commit: str) -> BaseTree:
     date, _, message = store.text("show", "-s", "--date=raw", "--format=%ad%n%B", commit).partition(
         "\n"
     )
-    root = re.search(r"^Root: ?(.*)$", message, re.M)
-    return BaseTree(spec=spec, commit=commit, root=root[1] if root else "", date=date)
+    said = dict(re.findall(r"(?m)^(Wheel|Sha256|Root): ?(.*)$", message))
+    return BaseTree(
+        spec=spec,
+        commit=commit,
+        root=said.get("Root", ""),
+        date=date,
+        wheel=said.get("Wheel", "") if "Sha256" in said else "",
+        sha256=said.get("Sha256", ""),
+    )
 
 
 def fetch_wheel(spec: BaseSpec, console: Console) -> Path:
@@ -166,8 +190,8 @@ def fetch_wheel(spec: BaseSpec, console: Console) -> Path:
 
     :raises HostError: pip finds no wheel, or cannot reach the registry.
     """
-    from vllm_patchkit.wheel.pins import fetch_input, read_inputs
-
+    if spec.pin is not None:
+        return fetch_pinned(spec.pin, console)
     name = f"{spec.distribution}-{spec.version}"
     if name in read_inputs():
         return fetch_input(name, console)
@@ -200,14 +224,6 @@ def _download(spec: BaseSpec, folder: Path, console: Console) -> Path:
     )
 
 
-def _read_record(wheel: Path) -> bytes:
-    with _open_wheel(wheel) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
-        if len(names) != 1:
-            raise WheelError(f"{wheel}: expected one dist-info/RECORD, found {len(names)}")
-        return archive.read(names[0])
-
-
 def _open_wheel(wheel: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(wheel)
@@ -215,7 +231,7 @@ def _open_wheel(wheel: Path) -> zipfile.ZipFile:
         raise WheelError(f"{wheel} is not a wheel: {error}") from None
 
 
-def _import_wheel(store: Repository, spec: BaseSpec, wheel: Path) -> str:
+def _import_wheel(store: Repository, spec: BaseSpec, wheel: Path, digest: str) -> str:
     with _open_wheel(wheel) as archive:
         members = list(_source_members(archive, wheel))
         files = {info.filename: File(archive.read(info), _mode_of(info)) for info in members}
@@ -224,7 +240,7 @@ def _import_wheel(store: Repository, spec: BaseSpec, wheel: Path) -> str:
     root = _find_root(files)
     change = Change(
         author=Person("upstream", "upstream@localhost.invalid", date),
-        message=f"{spec}\n\nWheel: {wheel.name}\nRoot: {root}\n",
+        message=f"{spec}\n\nWheel: {wheel.name}\nSha256: {digest}\nRoot: {root}\n",
         files=files,
     )
     (commit,) = import_commits(store, None, [change])

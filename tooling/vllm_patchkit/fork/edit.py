@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from vllm_patchkit.errors import StackError, UsageError
-from vllm_patchkit.fork.base import BaseSpec, BaseTree, load_base
+from vllm_patchkit.fork.base import BaseSpec, BaseTree, load_base, parse_base
 from vllm_patchkit.fork.commits import describe_quoted, read_commits
 from vllm_patchkit.fork.folder import read_folder, replace_folder
 from vllm_patchkit.fork.publish import (
@@ -43,6 +45,7 @@ from vllm_patchkit.stack.folder import METADATA
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Base, Stack
 from vllm_patchkit.stack.read import read_stack
+from vllm_patchkit.wheel.pins import keep_wheel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +73,34 @@ def load_stack(store: Repository, folder: Path, console: Console) -> OpenStack:
 
 def base_spec_of(base: Base) -> BaseSpec:
     """Return the release that a stack names as its base."""
-    return BaseSpec(distribution=base.distribution, version=base.version)
+    return BaseSpec.of_base(base)
+
+
+def take_base(folder: Path, wheel: Path, console: Console) -> None:
+    """Keep a wheel as the one that a stack was cut from, for all that reads the base from now on.
+
+    :raises UsageError: it is another release, or another file than the stack says.
+    """
+    base = parse_metadata(require_stack_folder(folder)[METADATA], str(folder / METADATA)).base
+    spec = parse_base(str(wheel))
+    if (spec.distribution, spec.version) != (canonicalize_name(base.distribution), base.version):
+        raise UsageError(f"{wheel} is {spec}; {folder.name} is cut from {base_spec_of(base)}")
+    digest = keep_wheel(wheel, console)
+    if base.sha256 not in ("", digest):
+        raise UsageError(
+            f"{wheel} has sha256 {digest}; {folder.name} was cut from {base.wheel}, {base.sha256}",
+            hint="find that file, or rebase onto this one",
+        )
+    with open_store() as store:
+        given = load_base(store, spec, console)
+        usual = load_base(store, base_spec_of(base), console)
+        trees = {store.resolve(f"{one.commit}^{{tree}}") for one in (given, usual)}
+    if len(trees) > 1:
+        raise UsageError(
+            f"{wheel} has other files than the {spec} that {folder.name} is read with so far",
+            hint=f'say in stack.toml which it is: [base] wheel = "{wheel.name}", '
+            f'sha256 = "{digest}"',
+        )
 
 
 def open_edit(folder: Path, work_tree: Path | None, console: Console) -> Session:

@@ -17,6 +17,7 @@ from vllm_patchkit.stack.edit import edit_metadata
 from vllm_patchkit.stack.effect_rules import compile_fault
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
 from vllm_patchkit.stack.lock import add_known, format_lock, make_lock, parse_lock
+from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Lock, Stack
 from vllm_patchkit.stack.series import SUFFIX, format_series
 
@@ -85,7 +86,7 @@ def compose_stack(
     """
     metadata = edit_metadata(
         old[METADATA],
-        base={"version": base.spec.version},
+        base=_base_values(old[METADATA], base),
         patch_count=len(patches),
         numbers=_match_numbers(old, patches),
     )
@@ -98,6 +99,18 @@ def compose_stack(
     files = {name: data for name, data in old.items() if "/" in name or not name.endswith(SUFFIX)}
     files |= {METADATA: metadata, SERIES: series, **patches, LOCK: format_lock(lock)}
     return files, stack
+
+
+def wheel_keys(base: BaseTree) -> dict[str, str]:
+    """Return what ``[base]`` says of the wheel that a release was read from."""
+    return {"wheel": base.wheel, "sha256": base.sha256} if base.sha256 else {}
+
+
+def _base_values(metadata: bytes, base: BaseTree) -> dict[str, str | None]:
+    """Return what changes in ``[base]``: nothing, unless the base is another release."""
+    if parse_metadata(metadata).base.version == base.spec.version:
+        return {}
+    return {"version": base.spec.version, "wheel": None, "sha256": None, **wheel_keys(base)}
 
 
 def _for_base(previous: Lock | None, stack: Stack) -> Lock | None:

@@ -17,6 +17,8 @@ NAME = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 LABEL = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*")
 # A requirement becomes a line of METADATA as it is written; what it may say is known with the base.
 REQUIREMENT = re.compile(r"[A-Za-z0-9](?:[\x20-\x7e]*[\x21-\x7e])?")
+WHEEL = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl)?")
+SHA256 = re.compile(r"(?:[0-9a-f]{64})?")
 DISTRIBUTION = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)?")
 PACKAGE = re.compile(r"(?:[a-z][a-z0-9_]*)?")
 SMOKE = re.compile(rb"(?m)^\[smoke\][ \t]*(?:#[^\n]*|\r)?\n(?:(?!\[)[^\n]*(?:\n|\Z))*")
@@ -141,6 +143,8 @@ def _parse_base(table: _Table) -> Base:
         version=table.take("version", str),
         root=root.strip("/"),
         aliases=table.strings("aliases", ()),
+        wheel=table.match("wheel", WHEEL, ""),
+        sha256=table.match("sha256", SHA256, ""),
     )
 
 

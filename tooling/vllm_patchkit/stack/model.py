@@ -44,6 +44,8 @@ class Patch:
 class Base:
     """The release that a stack is cut from.
 
+    :param wheel: the file name of the wheel that the stack was cut from; ``""`` where none is said.
+    :param sha256: that wheel's digest.
     :param root: the folder (of the wheel, or of the tree) outside which no patch may write;
         ``""`` where the whole tree is the root.
     :param aliases: distributions that ship the same files under another name.
@@ -53,6 +55,8 @@ class Base:
     version: str
     root: str
     aliases: tuple[str, ...] = ()
+    wheel: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

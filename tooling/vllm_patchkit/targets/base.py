@@ -22,6 +22,8 @@ def open_base(spec: str | None, base: Base, console: Console) -> Target:
     if spec is None:
         return open_release(base, base.version, console)
     target = find_target(spec, base=base)
+    if target.kind == "wheel" and base.sha256:
+        _compare_wheel(target, base, console)
     found = target.distribution
     if found is not None and not found.version.startswith(base.version):
         console.note(
@@ -29,6 +31,17 @@ def open_base(spec: str | None, base: Base, console: Console) -> Target:
             f"{base.distribution} {base.version}"
         )
     return target
+
+
+def _compare_wheel(target: Target, base: Base, console: Console) -> None:
+    from vllm_patchkit.wheel.pins import hash_file
+
+    found = hash_file(target.location, console)
+    if found != base.sha256:
+        console.note(
+            f"{target.location} is another file (sha256 {found[:12]}) than the stack was cut from, "
+            f"{base.wheel} (sha256 {base.sha256[:12]})"
+        )
 
 
 def open_release(base: Base, version: str, console: Console) -> Target:
@@ -40,5 +53,6 @@ def open_release(base: Base, version: str, console: Console) -> Target:
             "this stack is cut from a plain folder, which cannot be fetched",
             hint="name the folder with --base DIR",
         )
-    spec = BaseSpec(distribution=base.distribution, version=version)
+    pinned = base if version == base.version else replace(base, wheel="", sha256="")
+    spec = BaseSpec.of_base(replace(pinned, version=version))
     return find_target(fetch_wheel(spec, console), base=replace(base, version=version))

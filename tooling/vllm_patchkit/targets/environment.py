@@ -66,6 +66,7 @@ def open_site(site: Path, base: Base) -> Folder | None:
     """
     candidates = _distributions(site, base)
     listed = [one for one in candidates if lists_files_under(_record(site, one), base.root)]
+    _require_one_each(site, listed)
     if listed:
         owner = _best_owner(site, base, listed)
         return open_installed(site, owner, has_record=True)
@@ -77,6 +78,24 @@ def open_site(site: Path, base: Base) -> Folder | None:
         recordless = [one for one in candidates if not _record(site, one)]
         return open_installed(site, (recordless or candidates)[0], has_record=False)
     return None
+
+
+def _require_one_each(site: Path, found: list[Distribution]) -> None:
+    """Refuse two dist-infos of one distribution that list its files: whose are they?
+
+    :raises TargetError: names them and how to mend it.
+    """
+    by_name: dict[str, list[Distribution]] = {}
+    for one in found:
+        by_name.setdefault(normalize_name(one.name), []).append(one)
+    for name, several in by_name.items():
+        if len(several) > 1:
+            listed = " and ".join(one.dist_info for one in several)
+            raise TargetError(
+                f"{site} holds {len(several)} dist-infos of {name}: {listed}",
+                hint=f"remove the one whose version is not there any more (rm -r), or: pip "
+                f"uninstall -y {name}, once for each, then install one version",
+            )
 
 
 def site_folders(python: str) -> list[Path]:

@@ -20,7 +20,7 @@ from vllm_patchkit.wheel.contents import WheelContents, read_contents
 from vllm_patchkit.wheel.flavor import find_flavor
 from vllm_patchkit.wheel.ingredients import Ingredient, Order, open_recipe
 from vllm_patchkit.wheel.members import WheelPlan
-from vllm_patchkit.wheel.pins import fetch_input, read_inputs
+from vllm_patchkit.wheel.pins import WheelInput, cached_wheel, fetch_input, read_inputs
 from vllm_patchkit.wheel.plan import plan_wheel
 from vllm_patchkit.wheel.provenance import FILE_NAME, Material, Provenance, parse_provenance
 
@@ -136,12 +136,25 @@ def _find(material: Material, base: Path | None, console: Console) -> Ingredient
         path = base
     elif pinned:
         path = fetch_input(pinned[0].name, console)
+    elif (cached := cached_wheel(_entry_of(material), console)) is not None:
+        path = cached
     else:
         raise WheelError(
             f"{material.file} (sha256 {material.sha256}) is not a pinned wheel",
             hint="say where it is with --base",
         )
     return Ingredient(role=material.role, path=path, sha256=material.sha256, platform=platform)
+
+
+def _entry_of(material: Material) -> WheelInput:
+    return WheelInput(
+        name=material.file,
+        distribution=material.distribution,
+        version=material.version,
+        file=material.file,
+        size_bytes=0,
+        sha256=material.sha256,
+    )
 
 
 def _differences(plan: WheelPlan, archive: Archive, sink: ComparingSink) -> list[str]:

@@ -50,17 +50,26 @@ def download(entry: WheelInput, path: Path, console: Console) -> None:
 
 
 def _pip_argv(entry: WheelInput, requirements: Path, folder: Path) -> list[str | Path]:
-    python, abi, platform = entry.file.removesuffix(".whl").split("-")[-3:]
-    release = ABI3_PYTHON if abi == "abi3" else python.removeprefix("cp")
     argv: list[str | Path] = [sys.executable, "-m", "pip", "download", "--no-input"]
     argv += ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--require-hashes"]
-    argv += ["--implementation", "cp", "--abi", abi, "--platform", platform]
-    argv += ["--python-version", f"{release[0]}.{release[1:]}"]
+    argv += _tag_options(entry.file)
     version = _pip_version()
     argv.append("--progress-bar=" + ("raw" if version >= RAW_PROGRESS_SINCE else "off"))
     if version >= RESUME_SINCE:
         argv.append("--resume-retries=20")
     return [*argv, "--dest", folder, "--requirement", requirements]
+
+
+def _tag_options(file: str) -> list[str]:
+    """Return the options with which pip takes a wheel of these tags, whatever runs it."""
+    python, abi, platform = file.removesuffix(".whl").split("-")[-3:]
+    if not python.startswith("cp"):
+        return ["--ignore-requires-python"]
+    release = ABI3_PYTHON if abi == "abi3" else python.split(".")[0].removeprefix("cp")
+    options = ["--implementation", "cp", "--abi", abi]
+    for name in platform.split("."):
+        options += ["--platform", name]
+    return [*options, "--python-version", f"{release[0]}.{release[1:]}"]
 
 
 def _pip_version() -> tuple[int, int]:

@@ -19,6 +19,7 @@ from vllm_patchkit.wheel.integrity import require_sound
 from vllm_patchkit.wheel.pins import (
     WheelInput,
     fetch_input,
+    fetch_pinned,
     find_base,
     find_input,
     hash_file,
@@ -72,11 +73,9 @@ def find_ingredients(order: Order, base: Path | None, console: Console) -> list[
     :param base: a wheel to use instead of the pinned one.
     """
     if base is None:
-        entry: WheelInput | None = find_base(
-            order.stack.base.distribution, order.stack.base.version
-        )
+        entry: WheelInput | None = find_base(order.stack.base)
         assert entry is not None
-        path = fetch_input(entry.name, console)
+        path = fetch_pinned(entry, console)
     else:
         path = base
         entry = next((one for one in read_inputs().values() if one.file == base.name), None)
@@ -91,7 +90,7 @@ def _vouched(role: Role, path: Path, entry: WheelInput | None) -> Ingredient:
     """Return the ingredient that a file is; with a pin, its size must fit at once."""
     if entry is None:
         return Ingredient(role=role, path=path, sha256=None)
-    if path.is_file() and path.stat().st_size != entry.size_bytes:
+    if entry.size_bytes and path.is_file() and path.stat().st_size != entry.size_bytes:
         raise WheelError(
             f"{path} is not the pinned wheel: expected {entry.size_bytes} bytes, "
             f"found {path.stat().st_size}",

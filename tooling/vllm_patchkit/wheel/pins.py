@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 from vllm_patchkit.errors import UsageError, WheelError
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.model import Base
 from vllm_patchkit.stack.toml import parse_toml
 
 BLOCK_BYTES = 1 << 20
@@ -20,6 +24,7 @@ BLOCK_BYTES = 1 << 20
 class WheelInput:
     """One pinned upstream wheel.
 
+    :param size_bytes: 0 where it is not known.
     :param platform: the platform tag that its contents deserve, where the file name's is wrong.
     """
 
@@ -30,6 +35,20 @@ class WheelInput:
     size_bytes: int
     sha256: str
     platform: str | None = None
+
+    @classmethod
+    def of_base(cls, base: Base) -> WheelInput | None:
+        """Return the wheel that a stack says it was cut from, None where it names none."""
+        if not (base.wheel and base.sha256):
+            return None
+        return cls(
+            name=f"{base.distribution}-{base.version}",
+            distribution=base.distribution,
+            version=base.version,
+            file=base.wheel,
+            size_bytes=0,
+            sha256=base.sha256,
+        )
 
     @classmethod
     def from_table(cls, name: str, table: Mapping[str, Any]) -> WheelInput:
@@ -75,18 +94,80 @@ def find_input(name: str) -> WheelInput:
     return inputs[name]
 
 
-def find_base(distribution: str, version: str) -> WheelInput:
-    """Return the pinned wheel of a release.
+def find_base(base: Base) -> WheelInput:
+    """Return the wheel that a stack was cut from, as it or ``inputs.toml`` pins it.
 
     :raises UsageError: it is not pinned.
     """
+    own = WheelInput.of_base(base)
     for entry in read_inputs().values():
-        if (entry.distribution, entry.version) == (distribution, version):
+        same = (entry.distribution, entry.version) == (base.distribution, base.version)
+        if same and (own is None or own.sha256 == entry.sha256):
             return entry
+    if own is not None:
+        return own
     raise UsageError(
-        f"no wheel of {distribution} {version} is pinned",
-        hint="name one with --base, or pin it in wheels/inputs.toml",
+        f"no wheel of {base.distribution} {base.version} is pinned",
+        hint="name one with --base, or pin it in stack.toml: [base] wheel and sha256",
     )
+
+
+def keep_wheel(path: Path, console: Console | None = None) -> str:
+    """Put a wheel into the cache under its sha256, and return that.
+
+    It is linked where that is possible, so that 440 MB cost no second 440.
+    """
+    digest = hash_file(path, console)
+    kept = kept_wheel(digest, path.name)
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".keep-", dir=kept.parent) as name:
+            fresh = Path(name) / path.name
+            try:
+                os.link(path.resolve(), fresh)
+            except OSError:
+                shutil.copyfile(path, fresh)
+            fresh.replace(kept)
+    return digest
+
+
+def kept_wheel(sha256: str, file: str) -> Path:
+    """Return where in the cache a wheel of that digest is kept, if it is."""
+    return cache_dir() / "wheels" / sha256 / file
+
+
+def fetch_pinned(entry: WheelInput, console: Console | None = None) -> Path:
+    """Return the path of the very wheel in the cache: found by its digest, or downloaded.
+
+    :raises HostError: no registry has it.
+    """
+    console = console or Console(quiet=True)
+    if read_inputs().get(entry.name) == entry:
+        return fetch_input(entry.name, console)
+    if cached := cached_wheel(entry, console):
+        return cached
+    from vllm_patchkit.wheel.fetch import download
+
+    path = kept_wheel(entry.sha256, entry.file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    download(entry, path, console)
+    _write_stamp(entry, path)
+    return path
+
+
+def cached_wheel(entry: WheelInput, console: Console) -> Path | None:
+    """Return where in the cache the very wheel is, found by its digest; None where it is not."""
+    places = (kept_wheel(entry.sha256, entry.file), cache_dir() / "inputs" / entry.file)
+    return next((one for one in places if one.is_file() and _holds(entry, one, console)), None)
+
+
+def _holds(entry: WheelInput, path: Path, console: Console) -> bool:
+    if _is_stamped(entry, path):
+        return True
+    if hash_file(path, console) != entry.sha256:
+        return False
+    _write_stamp(entry, path)
+    return True
 
 
 def fetch_input(name: str, console: Console | None = None) -> Path:
@@ -104,10 +185,7 @@ def fetch_input(name: str, console: Console | None = None) -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / entry.file
     if path.is_file():
-        if _is_stamped(entry, path):
-            return path
-        if hash_file(path, console) == entry.sha256:
-            _write_stamp(entry, path)
+        if _holds(entry, path, console):
             return path
         console.note(f"{path} is damaged (its sha256 is not the pinned one): fetching it again")
     # Starting programs is slow to import, and seldom needed.

@@ -16,6 +16,7 @@ from vllm_patchkit.fork.publish import (
     compile_faults,
     compose_stack,
     publish,
+    wheel_keys,
 )
 from vllm_patchkit.fork.series import export_patches
 from vllm_patchkit.fork.store.git import Repository
@@ -77,7 +78,7 @@ def format_metadata(*, name: str, label: str, summary: str, base: BaseTree) -> b
     return format_toml(
         {
             "stack": {**stack, "subsystems": [SUBSYSTEM]},
-            "base": {**release, "root": base.root},
+            "base": {**release, "root": base.root, **wheel_keys(base)},
         },
         format=1,
     )
