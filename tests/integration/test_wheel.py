@@ -41,12 +41,14 @@ def base() -> Path:
 
 @pytest.fixture(scope="module")
 def cuda(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_wheel(STACK, "cuda", tmp_path_factory.mktemp("cuda"), console=QUIET).path
+    return build_wheel(
+        STACK, flavor="cuda", out=tmp_path_factory.mktemp("cuda"), console=QUIET
+    ).path
 
 
 @pytest.fixture(scope="module")
 def cpu(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_wheel(STACK, "cpu", tmp_path_factory.mktemp("cpu"), console=QUIET).path
+    return build_wheel(STACK, flavor="cpu", out=tmp_path_factory.mktemp("cpu"), console=QUIET).path
 
 
 @pytest.fixture(params=["cuda", "cpu"])
@@ -191,7 +193,7 @@ def test_the_platform_tag_of_the_cpu_wheel_is_what_its_extension_needs(
     """readelf tells; the file it came in says manylinux_2_17, on which it would not load."""
     if shutil.which("readelf") is None:
         pytest.skip("readelf (binutils) is not installed")
-    wheel = build_wheel(STACK, "cpu", tmp_path, python_tag=tag, console=QUIET).path
+    wheel = build_wheel(STACK, flavor="cpu", out=tmp_path, python_tag=tag, console=QUIET).path
     name = WheelName.parse(wheel.name)
     assert (name.python, name.abi) == (tag, tag)
     with zipfile.ZipFile(wheel) as archive:
@@ -219,7 +221,7 @@ def test_a_plain_resolver_takes_what_the_stack_allows(
     text = BASE_METADATA.format(name="vllm", version="0.11.0").replace("xformers==1", "iniconfig")
     info = {"METADATA": text.encode()}
     base = make_wheel(tmp_path, RELEASE, file_name="vllm-0.11.0-1a-py3-none-any.whl", info=info)
-    wheel = build_wheel(stack, "cuda", tmp_path, base=base, console=QUIET).path
+    wheel = build_wheel(stack, flavor="cuda", out=tmp_path, base=base, console=QUIET).path
     python, site = make_environment(tmp_path / "env", sys.executable)
     pip = (sys.executable, "-m", "pip", "--python", python)
     uv = (Path(sys.executable).parent / "uv", "pip")
@@ -251,7 +253,7 @@ def test_it_installs_is_seen_as_applied_and_uninstalls_without_a_trace(
     """Into an empty environment, without its 3 GB of requirements (`make env-cpu` has them)."""
     found = run(ROOT / "ci" / "find-python.sh", "3.12", "3.11").strip()
     tag = run(found, "-c", "import sys; print('cp%d%d' % sys.version_info[:2])").strip()
-    wheel = build_wheel(STACK, "cpu", tmp_path, python_tag=tag, console=QUIET).path
+    wheel = build_wheel(STACK, flavor="cpu", out=tmp_path, python_tag=tag, console=QUIET).path
     python, site = make_environment(tmp_path / "env", found)
     before = {path.name for path in site.iterdir()}
     pip: tuple[str | Path, ...] = (sys.executable, "-m", "pip", "--python", python)

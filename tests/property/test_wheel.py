@@ -116,7 +116,9 @@ def test_no_damage_to_a_base_ever_gets_into_a_wheel(place: Path, data: st.DataOb
         base.write_bytes(whole)
         out = Path(folder, "out")
         try:
-            wheel = build_wheel(place / "tiny", "cuda", out, base=base, console=QUIET).path
+            wheel = build_wheel(
+                place / "tiny", flavor="cuda", out=out, base=base, console=QUIET
+            ).path
         except PatchkitError:
             assert not out.exists() or not list(out.iterdir())
             return
@@ -150,7 +152,7 @@ def test_no_surroundings_have_a_say(
         "place, out = map(Path, sys.argv[1:3])\n"
         "pins.inputs_file = lambda: place / 'cache' / 'inputs' / 'inputs.toml'\n"
         "os.umask(int(sys.argv[3]))\n"
-        "build_wheel(place / 'tiny', 'cpu', out, console=Console(quiet=True))\n"
+        "build_wheel(place / 'tiny', flavor='cpu', out=out, console=Console(quiet=True))\n"
     )
     environment = {
         **os.environ,
@@ -169,7 +171,9 @@ def test_no_surroundings_have_a_say(
             cwd=out,
         )
         (wheel,) = out.iterdir()
-        reference = build_wheel(place / "tiny", "cpu", place / "reference", console=QUIET).path
+        reference = build_wheel(
+            place / "tiny", flavor="cpu", out=place / "reference", console=QUIET
+        ).path
         assert hashlib.sha256(wheel.read_bytes()).digest() == (
             hashlib.sha256(reference.read_bytes()).digest()
         )

@@ -33,7 +33,7 @@ __all__ = [
 if TYPE_CHECKING:
     from vllm_patchkit import errors
     from vllm_patchkit.errors import ExitCode, PatchkitError
-    from vllm_patchkit.operations.library import build_wheel, check_wheel, lint, lock
+    from vllm_patchkit.operations.stacks import lint, lock
     from vllm_patchkit.operations.targets import (
         apply,
         identify,
@@ -46,21 +46,23 @@ if TYPE_CHECKING:
     from vllm_patchkit.stack.read import find_stack, read_lock, read_stack
     from vllm_patchkit.targets.find import find_target
     from vllm_patchkit.version import __version__
+    from vllm_patchkit.wheel.build import build_wheel
+    from vllm_patchkit.wheel.check import check_wheel
 
 _HOMES = {
     "ExitCode": "errors",
     "__version__": "version",
     "PatchkitError": "errors",
     "apply": "operations.targets",
-    "build_wheel": "operations.library",
+    "build_wheel": "wheel.build",
     "check_stack": "stack.lint",
-    "check_wheel": "operations.library",
+    "check_wheel": "wheel.check",
     "find_stack": "stack.read",
     "find_target": "targets.find",
     "identify": "operations.targets",
     "identify_contents": "operations.targets",
-    "lint": "operations.library",
-    "lock": "operations.library",
+    "lint": "operations.stacks",
+    "lock": "operations.stacks",
     "read_lock": "stack.read",
     "read_stack": "stack.read",
     "revert": "operations.targets",

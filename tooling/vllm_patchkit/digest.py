@@ -10,6 +10,11 @@ def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def digest_or_none(content: bytes | None) -> str | None:
+    """Return the sha256 of a file's content; None where there is no file."""
+    return None if content is None else sha256_hex(content)
+
+
 def blob_id(data: bytes) -> str:
     """Return the id that git gives a blob of these bytes (SHA-1 object format, 40 hex digits).
 

@@ -19,7 +19,7 @@ from support.stacks import METADATA as STACK_TOML
 from support.stacks import Change
 from support.wheels import BASE, COMPILED, EXTENSION, TAGS, make_wheel, sha256
 from vllm_patchkit import __version__
-from vllm_patchkit.errors import PatchkitError, UsageError, WheelError
+from vllm_patchkit.errors import PatchkitError, StackError, UsageError, WheelError
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel.build import BuiltWheel, build_wheel
 from vllm_patchkit.wheel.provenance import parse_provenance
@@ -31,7 +31,7 @@ INFO = "vllm-0.11.0+tiny.1.dist-info"
 def build(
     stack: Path, out: Path, flavor: str = "cuda", base: Path | None = None, tag: str | None = None
 ) -> BuiltWheel:
-    return build_wheel(stack, flavor, out, base=base, python_tag=tag, console=QUIET)
+    return build_wheel(stack, flavor=flavor, out=out, base=base, python_tag=tag, console=QUIET)
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -224,7 +224,7 @@ def test_an_unpinned_wheel_is_built_from_once_it_is_verified(
 ) -> None:
     base = make_wheel(tmp_path / "own", file_name=f"vllm-0.11.0-1own-{TAGS}.whl")
     err = io.StringIO()
-    wheel = build_wheel(stack, "cuda", out, base=base, console=Console(err=err)).path
+    wheel = build_wheel(stack, flavor="cuda", out=out, base=base, console=Console(err=err)).path
     assert wheel.name == f"vllm-0.11.0+tiny.1-1own-{TAGS}.whl"
     assert payload(wheel) == {**COMPILED, **STEP_4}
     assert "is not a pinned wheel: verifying all of it" in err.getvalue()
@@ -384,20 +384,31 @@ def test_a_lock_that_is_not_that_of_the_patches_is_refused(
     lock = json.loads((stack / "lock.json").read_bytes())
     lock["digest"] = "0" * 64
     (stack / "lock.json").write_text(json.dumps(lock))
-    with pytest.raises(PatchkitError, match="not that of its patches") as caught:
+    with pytest.raises(PatchkitError, match="was made of other patches") as caught:
         build(stack, out)
-    assert caught.value.hint == "vllm-patchkit lock tiny"
+    assert caught.value.hint == "run: vllm-patchkit lock tiny"
 
 
-def test_a_result_that_the_lock_does_not_know_is_refused(
-    cache: Path, stack: Path, out: Path
-) -> None:
+def lie_about_engine(stack: Path, tables: int) -> None:
+    """Give vllm/engine.py another digest: in the net table alone, or (2) in that of a patch too."""
     lock = json.loads((stack / "lock.json").read_bytes())
-    for row in lock["files"]:
-        if row["path"] == "vllm/engine.py":
-            row["after"] = "0" * 64
+    lists = [lock["files"], *(patch["files"] for patch in reversed(lock["patches"]))]
+    rows = [row for rows in lists for row in rows if row["path"] == "vllm/engine.py"]
+    assert len(rows) >= tables
+    for row in rows[:tables]:
+        row["after"] = "0" * 64
     (stack / "lock.json").write_text(json.dumps(lock))
-    with pytest.raises(WheelError, match=r"vllm/engine.py: before and after have sha256"):
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [(1, "the lock of tiny contradicts itself"), (2, rf"vllm/engine.py .* says {'0' * 64}")],
+)
+def test_a_result_that_the_lock_does_not_know_is_refused(
+    cache: Path, stack: Path, out: Path, tables: int, message: str
+) -> None:
+    lie_about_engine(stack, tables)
+    with pytest.raises(StackError, match=message):
         build(stack, out)
     assert not out.exists()
 

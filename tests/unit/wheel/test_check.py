@@ -22,7 +22,7 @@ QUIET = Console(quiet=True)
 
 @pytest.fixture
 def built(cache: Path, stack: Path, out: Path) -> Path:
-    return build_wheel(stack, "cuda", out, console=QUIET).path
+    return build_wheel(stack, flavor="cuda", out=out, console=QUIET).path
 
 
 def change_byte(wheel: Path, name: str, offset: int = 0) -> None:
@@ -45,21 +45,21 @@ def rewrite(wheel: Path, edit: Callable[[dict[str, bytes]], None]) -> None:
 
 @pytest.mark.parametrize("flavor", ["cuda", "cpu"])
 def test_a_wheel_is_what_it_says(cache: Path, stack: Path, out: Path, flavor: str) -> None:
-    wheel = build_wheel(stack, flavor, out, console=QUIET).path
-    assert check_wheel(wheel, QUIET).differences == ()
+    wheel = build_wheel(stack, flavor=flavor, out=out, console=QUIET).path
+    assert check_wheel(wheel).differences == ()
 
 
 def test_scenarios_of_a_stacks_own_travel_with_the_wheel(
     cache: Path, stack: Path, out: Path
 ) -> None:
     """Name and label stay; RECORD and the statement list them, and they are built again."""
-    plain = build_wheel(stack, "cuda", out, console=QUIET).path.name
+    plain = build_wheel(stack, out=out).path.name
     add_scenarios(stack)
     (stack / "mine/__pycache__").mkdir()
     (stack / "mine/__pycache__/proof.pyc").write_bytes(b"")
-    wheel = build_wheel(stack, "cuda", out / "with", console=QUIET).path
+    wheel = build_wheel(stack, out=out / "with").path
     assert wheel.name == plain
-    assert check_wheel(wheel, QUIET).differences == ()
+    assert check_wheel(wheel).differences == ()
     folder = "vllm-0.11.0+tiny.1.dist-info/vllm_patchkit/tiny"
     with zipfile.ZipFile(wheel) as archive:
         inside = [name for name in archive.namelist() if name.startswith(f"{folder}/mine/")]
@@ -70,13 +70,13 @@ def test_scenarios_of_a_stacks_own_travel_with_the_wheel(
     assert all(name in record and name in statement for name in inside)
     change_byte(wheel, inside[0])
     with pytest.raises(WheelError):
-        check_wheel(wheel, QUIET)
+        check_wheel(wheel)
 
 
 def test_the_stack_on_disk_plays_no_part(built: Path, stack: Path) -> None:
     for path in stack.iterdir():
         path.unlink()
-    assert check_wheel(built, QUIET).differences == ()
+    assert check_wheel(built).differences == ()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_stack_on_disk_plays_no_part(built: Path, stack: Path) -> None:
 )
 def test_a_changed_byte_names_its_member(built: Path, name: str) -> None:
     change_byte(built, name, 3)
-    assert check_wheel(built, QUIET).differences == (f"{name} has other bytes",)
+    assert check_wheel(built).differences == (f"{name} has other bytes",)
 
 
 def test_a_changed_mode_is_found_in_the_central_directory(built: Path) -> None:
@@ -93,13 +93,13 @@ def test_a_changed_mode_is_found_in_the_central_directory(built: Path) -> None:
     directory = data.index(b"PK\x01\x02")
     data[directory + 40] ^= 0x80
     built.write_bytes(data)
-    assert check_wheel(built, QUIET).differences == ("(central directory) has other bytes",)
+    assert check_wheel(built).differences == ("(central directory) has other bytes",)
 
 
 def test_another_file_name_is_found(built: Path) -> None:
     other = built.with_name(f"vllm-0.11.0+tiny.1-1-{TAGS}.whl")
     built.rename(other)
-    assert check_wheel(other, QUIET).differences == (f"the file name should be {built.name}",)
+    assert check_wheel(other).differences == (f"the file name should be {built.name}",)
 
 
 def test_an_added_member_is_found(built: Path) -> None:
@@ -110,12 +110,12 @@ def test_an_added_member_is_found(built: Path) -> None:
 
     rewrite(built, edit)
     with pytest.raises(WheelError, match=r"\[record\] RECORD gives 'vllm/engine.py'"):
-        check_wheel(built, QUIET)
+        check_wheel(built)
 
 
 def test_a_wheel_of_another_make_cannot_be_checked(cache: Path) -> None:
     with pytest.raises(WheelError, match="holds 0 statements"):
-        check_wheel(cache / f"vllm-0.11.0-{TAGS}.whl", QUIET)
+        check_wheel(cache / f"vllm-0.11.0-{TAGS}.whl")
 
 
 def test_an_unpinned_base_must_be_named_and_must_be_the_same(
@@ -123,14 +123,14 @@ def test_an_unpinned_base_must_be_named_and_must_be_the_same(
 ) -> None:
     name = f"vllm-0.11.0-1own-{TAGS}.whl"
     base = make_wheel(tmp_path / "own", {**BASE, "vllm/own.py": b""}, file_name=name)
-    wheel = build_wheel(stack, "cuda", out, base=base, console=QUIET).path
+    wheel = build_wheel(stack, flavor="cuda", out=out, base=base, console=QUIET).path
     with pytest.raises(WheelError, match="not a pinned wheel") as caught:
-        check_wheel(wheel, QUIET)
+        check_wheel(wheel)
     assert "--base" in (caught.value.hint or "")
-    assert check_wheel(wheel, QUIET, base=base).differences == ()
+    assert check_wheel(wheel, base=base).differences == ()
     other = make_wheel(tmp_path / "other", {**BASE, "vllm/more.py": b""}, file_name=name)
     with pytest.raises(WheelError, match="expected sha256"):
-        check_wheel(wheel, QUIET, base=other)
+        check_wheel(wheel, base=other)
 
 
 def edit_statement(built: Path, old: str, new: str) -> None:
@@ -145,7 +145,7 @@ def edit_statement(built: Path, old: str, new: str) -> None:
 def test_an_unknown_build_type_is_refused(built: Path) -> None:
     edit_statement(built, "#wheel/v1", "#wheel/v9")
     with pytest.raises(WheelError, match=r"build type .* is not known"):
-        check_wheel(built, QUIET)
+        check_wheel(built)
 
 
 def test_the_command_line_says_the_verdict(built: Path, capsys: pytest.CaptureFixture[str]) -> None:

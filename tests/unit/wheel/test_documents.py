@@ -22,7 +22,7 @@ from vllm_patchkit.wheel.provenance import parse_provenance
 
 @pytest.fixture(params=["cuda", "cpu"])
 def built(request: pytest.FixtureRequest, cache: Path, stack: Path, out: Path) -> Path:
-    return build_wheel(stack, request.param, out, console=Console(quiet=True)).path
+    return build_wheel(stack, flavor=request.param, out=out, console=Console(quiet=True)).path
 
 
 def read(wheel: Path, suffix: str) -> str:
@@ -76,4 +76,4 @@ def test_no_compressor_has_a_say(
 
     monkeypatch.setattr(zlib, "compressobj", refuse)
     monkeypatch.setattr(zlib, "compress", refuse)
-    assert build_wheel(stack, "cuda", out, console=Console(quiet=True)).path.exists()
+    assert build_wheel(stack, flavor="cuda", out=out, console=Console(quiet=True)).path.exists()

@@ -53,7 +53,7 @@ def test_metadata_sbom_and_record_agree(
 ) -> None:
     asked = ("regex<2026", "xformers<2", "helper>=1")
     stack = stack_with(tmp_path, *asked)
-    wheel = build_wheel(stack, flavor, out, base=base(tmp_path), console=QUIET).path
+    wheel = build_wheel(stack, flavor=flavor, out=out, base=base(tmp_path), console=QUIET).path
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
@@ -66,10 +66,10 @@ def test_metadata_sbom_and_record_agree(
     ]
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(read(wheel, ".cdx.json")) is None
     assert json.loads(read(wheel, "/applied.json"))["requires"] == added
-    assert check_wheel(wheel, QUIET, base=base(tmp_path)).differences == ()
+    assert check_wheel(wheel, base=base(tmp_path)).differences == ()
 
 
 def test_a_wider_range_leaves_no_wheel(cache: Path, tmp_path: Path, out: Path) -> None:
     with pytest.raises(StackError, match=r"'xformers>=0': >=0 is not narrower .*xformers==1"):
-        build_wheel(stack_with(tmp_path, "xformers>=0"), "cuda", out, console=QUIET)
+        build_wheel(stack_with(tmp_path, "xformers>=0"), flavor="cuda", out=out, console=QUIET)
     assert not list(out.glob("*"))

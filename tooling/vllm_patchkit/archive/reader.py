@@ -95,6 +95,10 @@ class Archive:
         assert data is not None
         return data
 
+    def get(self, name: str) -> bytes | None:
+        """Return the content of a member, or None where there is no such member."""
+        return self.read(name) if name in self._by_name else None
+
     def pread(self, offset: int, length: int) -> bytes:
         """Return the bytes at ``offset``, fewer than asked only at the end of the file."""
         data = os.pread(self._file.fileno(), length, offset)

@@ -14,7 +14,7 @@ from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.operations.stacks import lint_stack
+from vllm_patchkit.operations.stacks import lint
 from vllm_patchkit.stack.finding import Finding
 from vllm_patchkit.stack.read import find_stack
 
@@ -38,7 +38,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print every finding; 1 if there is one."""
     folder = find_stack(args.stack)
-    findings = lint_stack(folder, base=args.base, console=console)
+    findings = lint(folder, base=args.base, console=console)
     if args.json:
         print_document(console, "lint", _document(folder.name, findings))
     else:

@@ -12,9 +12,8 @@ from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.operations.stacks import lock_stack
+from vllm_patchkit.operations.stacks import lock
 from vllm_patchkit.stack.lock import version_label
-from vllm_patchkit.stack.read import find_stack
 
 EXAMPLES = """\
   vllm-patchkit lock emu3_5
@@ -52,8 +51,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Write the lock and say what it is; with ``--check`` 1 if it would change."""
-    done = lock_stack(
-        find_stack(args.stack),
+    done = lock(
+        args.stack,
         base=args.base,
         known=args.known,
         release=args.release,

@@ -56,13 +56,12 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _build(args: argparse.Namespace, console: Console) -> int:
-    from vllm_patchkit.stack.read import find_stack
     from vllm_patchkit.wheel.build import build_wheel
 
     built = build_wheel(
-        find_stack(args.stack),
-        args.flavor or "cuda",
-        args.out or DEFAULT_OUT,
+        args.stack,
+        out=args.out or DEFAULT_OUT,
+        flavor=args.flavor or "cuda",
         base=args.base,
         python_tag=args.python_tag,
         console=console,
@@ -86,7 +85,7 @@ def _check(args: argparse.Namespace, console: Console) -> int:
         if getattr(args, option) is not None:
             name = option.replace("_", "-")
             raise UsageError(f"--check takes no --{name}: the wheel says what it was built from")
-    reports = [check_wheel(wheel, console, base=args.base) for wheel in args.check]
+    reports = [check_wheel(wheel, base=args.base, console=console) for wheel in args.check]
     if args.json:
         print_reports(console, "wheel", reports)
     else:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from vllm_patchkit.diff.model import FileDiff, Hunk
+from vllm_patchkit.diff.model import Contents, FileDiff, Hunk, Read
 from vllm_patchkit.diff.paths import path_fault
 from vllm_patchkit.digest import blob_id
 from vllm_patchkit.errors import HunkMismatch, PatchFormatError
 
-Read = Callable[[str], "bytes | None"]
-
 REFRESH_HINT = "the patch was cut from other bytes: refresh it, or give the base it was cut from"
 
 
-def apply_diff(files: Iterable[FileDiff], read: Read) -> dict[str, bytes | None]:
+def apply_diff(files: Iterable[FileDiff], read: Read) -> Contents:
     """Return what ``files`` make of a tree: path -> new content, None for a deletion.
 
     As in git, a rename or copy takes its source as it was before any of ``files``; other diffs

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 Op = Literal[" ", "+", "-"]
+Contents = dict[str, "bytes | None"]
+"""Path -> content, None for no file."""
+Read = Callable[[str], "bytes | None"]
+"""Gives the content of a file by its path, None where there is no such file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vllm_patchkit.diff.model import Read
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.fork.base import BaseTree
 from vllm_patchkit.fork.folder import read_folder, replace_folder
@@ -20,8 +21,6 @@ from vllm_patchkit.stack.lock import add_known, format_lock, make_lock, parse_lo
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Lock, Stack
 from vllm_patchkit.stack.series import SUFFIX, format_series
-
-Read = Callable[[str], "bytes | None"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from vllm_patchkit.inplace.changes import (
     pair,
     settle,
 )
-from vllm_patchkit.stack.locked import Source, base_contents, patched_contents
+from vllm_patchkit.stack.locked import LockedStack
 from vllm_patchkit.targets.answers import ChangeReport, TargetInfo
 from vllm_patchkit.targets.explain import require_start
 from vllm_patchkit.targets.inspect import (
@@ -40,7 +40,7 @@ from vllm_patchkit.wheel.requirements import add_requirements, remove_requiremen
 
 
 def apply_to_folder(
-    target: Folder, source: Source, count: int, *, dry_run: bool, disk: Disk
+    target: Folder, source: LockedStack, count: int, *, dry_run: bool, disk: Disk
 ) -> ChangeReport:
     """Bring a folder to the first ``count`` patches of a stack, as one transaction.
 
@@ -119,29 +119,27 @@ def commit_changes(
 
 
 def _plan(
-    target: Folder, source: Source, inspection: Inspection, start: int, count: int
+    target: Folder, source: LockedStack, inspection: Inspection, start: int, count: int
 ) -> Changes:
     """Return everything that an apply writes: sources, the applied record, RECORD."""
-    stack, lock = source.stack, source.lock
-    contents = patched_contents(stack, lock, target.read, start=start, stop=count)
+    name, lock = source.stack.name, source.lock
+    contents = source.apply(target.read, start=start, stop=count)
     touched = {file.path for patch in lock.patches[:count] for file in patch.files}
     base = {path: target.read(path) for path in touched}
-    base.update(base_contents(stack, lock, target.read, count=start))
+    base.update(source.revert(target.read, count=start))
     record = target.read(target.record) if target.record else None
     metadata = _metadata_change(target, source, start)
     kept = kept_files(
-        source.files,
-        stack,
-        lock,
+        source,
         count=count,
         base=base,
-        record_before=_record_before(target, stack.name, record, start),
-        metadata_before=_metadata_before(target, stack.name, metadata, start),
+        record_before=_record_before(target, name, record, start),
+        metadata_before=_metadata_before(target, name, metadata, start),
     )
     orphans = dict.fromkeys(find_orphans(target, lock, inspection))
     changes = pair({**contents, **orphans}, target.read)
     changes.update(metadata)
-    changes.update(_kept_changes(target, stack.name, kept))
+    changes.update(_kept_changes(target, name, kept))
     if target.record is not None and record is not None:
         after = {path: content for path, (_, content) in changes.items()}
         changes[target.record] = (record, update_record(record, after))
@@ -155,7 +153,7 @@ def _record_before(target: Folder, stack: str, record: bytes | None, start: int)
     return target.read(f"{target.state}/{stack}/{RECORD_BEFORE}")
 
 
-def _metadata_change(target: Folder, source: Source, start: int) -> Changes:
+def _metadata_change(target: Folder, source: LockedStack, start: int) -> Changes:
     """Return what the stack's requirements change in METADATA; nothing where there is none.
 
     :raises StackError: one of them is not narrower than what the very release requires.

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from vllm_patchkit.diff.model import FileDiff
-from vllm_patchkit.stack.applied import applied_files, make_applied
-from vllm_patchkit.stack.folder import StackFiles
-from vllm_patchkit.stack.locked import Read, net_files
-from vllm_patchkit.stack.model import Lock, Stack
+from vllm_patchkit.diff.model import FileDiff, Read
+from vllm_patchkit.stack.applied import record_files
+from vllm_patchkit.stack.locked import LockedStack
 from vllm_patchkit.stack.modes import EXECUTABLE, mode_of, modes_after
 from vllm_patchkit.targets.answers import FileChange
 from vllm_patchkit.targets.tree import Folder
@@ -55,9 +53,7 @@ def settle(changes: Changes, modes: Mapping[str, bool]) -> Changes:
 
 
 def kept_files(
-    source: StackFiles,
-    stack: Stack,
-    lock: Lock,
+    source: LockedStack,
     *,
     count: int,
     base: Mapping[str, bytes | None],
@@ -70,10 +66,9 @@ def kept_files(
     :param record_before: the dist-info's RECORD as it was; None where that is not known.
     :param metadata_before: its METADATA as it was; None where the stack does not change it.
     """
-    requires = stack.requires if metadata_before is not None else ()
-    applied = make_applied(stack, lock, stack.patches[:count], net_files(lock, count), requires)
+    requires = source.stack.requires if metadata_before is not None else ()
     originals = {path: content for path, content in base.items() if content is not None}
-    files = applied_files(source, stack, lock, applied)
+    files = record_files(source, count, requires)
     files[ORIGINALS] = pack_originals(originals)
     if record_before is not None:
         files[RECORD_BEFORE] = record_before

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.diff.compute import Pair, describe_edits, format_edits
+from vllm_patchkit.diff.model import Contents
 from vllm_patchkit.diff.reverse import reverse_diff
 from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.host.files import replace_file
@@ -21,9 +22,9 @@ from vllm_patchkit.inplace.changes import (
 )
 from vllm_patchkit.stack.applied import Applied
 from vllm_patchkit.stack.apply import apply_patches
-from vllm_patchkit.stack.folder import make_stack
-from vllm_patchkit.stack.locked import Source, base_contents, read_source
+from vllm_patchkit.stack.locked import LockedStack, make_locked
 from vllm_patchkit.stack.metadata import parse_metadata
+from vllm_patchkit.stack.read import read_locked
 from vllm_patchkit.targets.answers import ChangeReport, TargetInfo
 from vllm_patchkit.targets.explain import explain_files, explain_state
 from vllm_patchkit.targets.inspect import (
@@ -43,14 +44,12 @@ from vllm_patchkit.transaction.originals import (
     unpack_originals,
 )
 
-Contents = dict[str, "bytes | None"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patched:
     """What is to be taken off: the stack as the target keeps it, and how much of it is in."""
 
-    source: Source
+    source: LockedStack
     applied: Applied | None
     report: Report
     count: int
@@ -119,13 +118,12 @@ def _find_patched(target: Folder, folder: Path) -> Patched:
     name = parse_metadata((folder / "stack.toml").read_bytes(), str(folder)).name
     applied = read_applied(target, name)
     if applied is None:
-        source = read_source(folder)
+        source = read_locked(folder)
         report = _check(target, source, None)
         if report.applied is None:
             raise _not_ours(target, source, report)
         return Patched(source=source, applied=None, report=report, count=report.applied)
-    files = read_recorded_files(target, name)
-    source = Source(files=files, stack=make_stack(files), lock=read_recorded_lock(target, name))
+    source = make_locked(read_recorded_files(target, name), read_recorded_lock(target, name))
     count = len(applied.patches)
     report = _check(target, source, count)
     if report.applied == 0:
@@ -134,11 +132,11 @@ def _find_patched(target: Folder, folder: Path) -> Patched:
     return Patched(source=source, applied=applied, report=report, count=count)
 
 
-def _check(target: Folder, source: Source, recorded: int | None) -> Report:
+def _check(target: Folder, source: LockedStack, recorded: int | None) -> Report:
     return check_target(source.lock, target.read, recorded=recorded, executable=target.executable)
 
 
-def _not_ours(target: Folder, source: Source, report: Report) -> TargetError:
+def _not_ours(target: Folder, source: LockedStack, report: Report) -> TargetError:
     others = [one.stack for one in read_all_applied(target)]
     hint = f"recorded here: {', '.join(others)}; name one with --stack" if others else None
     return TargetError(
@@ -196,17 +194,14 @@ def _edited(target: Folder, patched: Patched, edits: dict[str, Pair]) -> TargetE
 
 def _plan(target: Folder, patched: Patched, edits: dict[str, Pair]) -> Changes:
     """Return everything that a revert writes: sources, the applied record's removal, RECORD."""
-    stack, lock = patched.source.stack, patched.source.lock
     left = {path: before for path, (before, _) in edits.items()}
-    base = base_contents(
-        stack,
-        lock,
+    base = patched.source.revert(
         lambda path: left[path] if path in left else target.read(path),
         count=patched.count,
     )
     changes = pair(base, target.read)
     applied: Contents = {path: left.get(path, target.read(path)) for path in base}
-    kept = _kept_removal(target, stack.name)
+    kept = _kept_removal(target, patched.source.stack.name)
     applied.update({path: before for path, (before, _) in kept.items()})
     changes.update(kept)
     metadata = _metadata_change(target, patched)

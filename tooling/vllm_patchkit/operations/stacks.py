@@ -16,7 +16,7 @@ from vllm_patchkit.stack.lint import check_files
 from vllm_patchkit.stack.lock import add_known, format_lock, make_lock, record_release
 from vllm_patchkit.stack.metadata import Metadata, parse_metadata
 from vllm_patchkit.stack.model import Base, Lock, Stack
-from vllm_patchkit.stack.read import read_files, read_lock, read_stack
+from vllm_patchkit.stack.read import find_stack, read_files, read_lock, read_stack
 from vllm_patchkit.targets.base import open_base, open_release
 from vllm_patchkit.targets.find import find_target
 from vllm_patchkit.targets.model import Target
@@ -24,7 +24,7 @@ from vllm_patchkit.targets.model import Target
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Locked:
-    """What :func:`lock_stack` did. ``changed`` is whether ``lock.json`` has other bytes now."""
+    """What :func:`lock` did. ``changed`` is whether ``lock.json`` has other bytes now."""
 
     stack: Stack
     lock: Lock
@@ -32,23 +32,30 @@ class Locked:
     changed: bool
 
 
-def lint_stack(folder: Path, *, base: str | None = None, console: Console) -> list[Finding]:
-    """Return every finding on the stack in ``folder``.
+def lint(
+    stack: str | Path | None = None,
+    *,
+    base: str | Path | None = None,
+    console: Console | None = None,
+) -> list[Finding]:
+    """Return every finding on a stack; none is what a sound one has.
 
+    :param stack: name or folder; None is the only one there is.
     :param base: the wheel, environment or tree it was cut from; None fetches the release.
     :raises StackError: the folder's files cannot be read at all.
     :raises HostError: the base cannot be had, so that nothing was checked.
     """
+    folder = find_stack(stack)
     files = read_files(folder)
     path = folder / LOCK
-    lock = path.read_bytes() if path.is_file() else None
+    data = path.read_bytes() if path.is_file() else None
     try:
         wanted = parse_metadata(files.metadata, METADATA)
     except StackError:
         # Without a base to name, the rules that need none still apply.
-        return check_files(files, lock, lambda _: None)
-    with closing(open_base(base, wanted.base, console)) as release:
-        findings = check_files(files, lock, release.read)
+        return check_files(files, data, lambda _: None)
+    with closing(open_base(base, wanted.base, console or Console(quiet=True))) as release:
+        findings = check_files(files, data, release.read)
         return findings + _check_requires(wanted, release)
 
 
@@ -66,40 +73,42 @@ def _check_requires(metadata: Metadata, release: Target) -> list[Finding]:
     ]
 
 
-def lock_stack(
-    folder: Path,
+def lock(
+    stack: str | Path | None = None,
     *,
-    base: str | None = None,
+    base: str | Path | None = None,
     known: Sequence[str] = (),
     release: bool = False,
     dry_run: bool = False,
-    console: Console,
+    console: Console | None = None,
 ) -> Locked:
-    """Write ``lock.json`` of the stack in ``folder``, if its bytes change.
+    """Write ``lock.json`` of a stack, if its bytes change.
 
-    :param base: as for :func:`lint_stack`.
+    :param stack: name or folder; None is the only one there is.
+    :param base: as for :func:`lint`.
     :param known: wheels or versions of other releases; the hashes of the stack's files in them
         are kept in the lock, so that ``verify`` can name a target of another version.
     :param release: record the digest for the stack's version.
     :raises HunkMismatch: a patch does not apply exactly to the base.
     :raises StackError: the version was released with other content.
     """
-    stack = read_stack(folder)
-    path = folder / LOCK
+    console = console or Console(quiet=True)
+    path = find_stack(stack) / LOCK
+    found = read_stack(path.parent)
     previous = read_lock(path) if path.is_file() else None
-    with closing(open_base(base, stack.base, console)) as pristine:
-        lock = make_lock(stack, pristine.read, previous=previous)
+    with closing(open_base(base, found.base, console)) as pristine:
+        made = make_lock(found, pristine.read, previous=previous)
     for spec in known:
-        version, target = _open_known(spec, stack.base, console)
+        version, target = _open_known(spec, found.base, console)
         with closing(target):
-            lock = add_known(lock, version, target.read)
+            made = add_known(made, version, target.read)
     if release:
-        lock = record_release(lock)
-    data = format_lock(lock)
+        made = record_release(made)
+    data = format_lock(made)
     changed = not path.is_file() or path.read_bytes() != data
     if changed and not dry_run:
         replace_file(path, data)
-    return Locked(stack=stack, lock=lock, path=path, changed=changed)
+    return Locked(stack=found, lock=made, path=path, changed=changed)
 
 
 def _open_known(spec: str, base: Base, console: Console) -> tuple[str, Target]:

@@ -7,13 +7,14 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from vllm_patchkit.diff.model import Read
 from vllm_patchkit.errors import PatchkitError, TargetError, UsageError, WheelError
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.applied import Applied
 from vllm_patchkit.stack.folder import METADATA, make_stack
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Base
-from vllm_patchkit.stack.read import find_stack, list_stacks, read_lock, read_stack
+from vllm_patchkit.stack.read import find_stack, list_stacks, read_lock, read_locked, read_stack
 from vllm_patchkit.targets.answers import (
     ChangeReport,
     IdentifyReport,
@@ -34,7 +35,7 @@ from vllm_patchkit.targets.inspect import (
     read_recorded_lock,
 )
 from vllm_patchkit.targets.model import Target
-from vllm_patchkit.targets.state import Read, check_target
+from vllm_patchkit.targets.state import check_target
 from vllm_patchkit.targets.tree import Folder
 from vllm_patchkit.transaction.disk import Disk
 
@@ -116,10 +117,9 @@ def apply(
     :raises HostError: no permission, no space.
     """
     from vllm_patchkit.inplace.apply import apply_to_folder
-    from vllm_patchkit.stack.locked import read_source
 
     folder = choose_stack(stack, spec, python)
-    source = read_source(folder)
+    source = read_locked(folder)
     count = source.count(upto)
     with closing(find_target(spec, base=source.stack.base, python=python)) as target:
         if isinstance(target, Folder):
@@ -127,10 +127,12 @@ def apply(
                 raise UsageError(f"{target.location} is no wheel, so nothing is written elsewhere")
             return apply_to_folder(target, source, count, dry_run=dry_run, disk=disk or Disk())
         from vllm_patchkit.operations.wheels import apply_to_wheel
+        from vllm_patchkit.targets.wheel import WheelTarget
+
+        assert isinstance(target, WheelTarget)
 
         return apply_to_wheel(
             target,
-            folder,
             source,
             count,
             dry_run=dry_run,

@@ -15,9 +15,10 @@ from typing import Any
 from vllm_patchkit.diff.paths import require_plain
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError
-from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
-from vllm_patchkit.stack.lock import format_lock, stack_digest, version_label
-from vllm_patchkit.stack.model import Lock, LockedFile, Patch, Stack
+from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES
+from vllm_patchkit.stack.lock import format_lock
+from vllm_patchkit.stack.locked import LockedStack
+from vllm_patchkit.stack.model import LockedFile
 from vllm_patchkit.version import __version__
 
 FORMAT = 1
@@ -47,39 +48,34 @@ class Applied:
     requires: tuple[str, ...] = ()
 
 
-def make_applied(
-    stack: Stack,
-    lock: Lock,
-    patches: Sequence[Patch],
-    files: Sequence[LockedFile],
-    requires: Sequence[str] = (),
-) -> Applied:
-    """Return the record of applying ``patches`` (a prefix) with the net effect ``files``."""
+def record_files(source: LockedStack, count: int, requires: Sequence[str] = ()) -> dict[str, bytes]:
+    """Return the folder's files by name: the whole stack, and that ``count`` patches are in.
+
+    :param requires: what was added to the distribution's requirements.
+    """
+    return {
+        METADATA: source.files.metadata,
+        **source.files.own,
+        SERIES: source.files.series,
+        LOCK: format_lock(source.lock),
+        **{patch.name: patch.data for patch in source.stack.patches},
+        APPLIED: format_applied(make_applied(source, count, requires)),
+    }
+
+
+def make_applied(source: LockedStack, count: int, requires: Sequence[str] = ()) -> Applied:
+    """Return the record of applying the first ``count`` patches of a stack."""
     return Applied(
-        stack=stack.name,
-        version=stack.version,
-        label=version_label(stack, lock),
-        digest=stack_digest(stack),
-        base=f"{stack.base.distribution} {stack.base.version}",
-        patches=tuple((patch.name, sha256_hex(patch.data)) for patch in patches),
-        files=tuple(files),
+        stack=source.stack.name,
+        version=source.stack.version,
+        label=source.label,
+        digest=source.lock.digest,
+        base=f"{source.stack.base.distribution} {source.stack.base.version}",
+        patches=tuple((one.name, sha256_hex(one.data)) for one in source.stack.patches[:count]),
+        files=source.net_files(count),
         tool=__version__,
         requires=tuple(requires),
     )
-
-
-def applied_files(
-    source: StackFiles, stack: Stack, lock: Lock, applied: Applied
-) -> dict[str, bytes]:
-    """Return the folder's files by name: the whole stack, and what of it is applied."""
-    return {
-        METADATA: source.metadata,
-        **source.own,
-        SERIES: source.series,
-        LOCK: format_lock(lock),
-        **{patch.name: patch.data for patch in stack.patches},
-        APPLIED: format_applied(applied),
-    }
 
 
 def format_applied(applied: Applied) -> bytes:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from vllm_patchkit.diff.apply import Read, apply_diff
-from vllm_patchkit.diff.model import FileDiff
+from vllm_patchkit.diff.apply import apply_diff
+from vllm_patchkit.diff.model import Contents, FileDiff, Read
 from vllm_patchkit.diff.reverse import reverse_diff
 from vllm_patchkit.errors import HunkMismatch, PatchFormatError
 from vllm_patchkit.stack.model import Patch
-
-Contents = dict[str, "bytes | None"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

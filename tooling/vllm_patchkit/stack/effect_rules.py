@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 
-from vllm_patchkit.diff.apply import Read
+from vllm_patchkit.diff.model import Read
 from vllm_patchkit.errors import HunkMismatch, PatchFormatError
 from vllm_patchkit.stack.apply import Step, step_patches
 from vllm_patchkit.stack.finding import Code, Finding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vllm_patchkit.diff.apply import Read
+from vllm_patchkit.diff.model import Read
 from vllm_patchkit.errors import PatchFormatError, StackError
 from vllm_patchkit.stack.effect_rules import check_effects, check_lock
 from vllm_patchkit.stack.finding import Code, Finding

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from vllm_patchkit.diff.apply import Read
+from vllm_patchkit.diff.model import Read
 from vllm_patchkit.diff.paths import require_plain
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError

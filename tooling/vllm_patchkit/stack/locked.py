@@ -1,13 +1,12 @@
-"""A stack with its lock, and the one way to apply it: contents in, checked contents out."""
+"""A stack with its lock, and the one way to apply it: contents in, checked contents out. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from vllm_patchkit.diff.model import Contents, Read
 from vllm_patchkit.diff.paths import is_inside
-from vllm_patchkit.digest import sha256_hex
+from vllm_patchkit.digest import digest_or_none
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.stack.apply import apply_patches, revert_patches
 from vllm_patchkit.stack.folder import StackFiles, make_stack
@@ -15,16 +14,11 @@ from vllm_patchkit.stack.histories import file_histories
 from vllm_patchkit.stack.lock import stack_digest, version_label
 from vllm_patchkit.stack.model import Lock, LockedFile, Stack
 from vllm_patchkit.stack.modes import content_digest
-from vllm_patchkit.stack.read import read_files, read_lock
-
-Read = Callable[[str], "bytes | None"]
-
-Contents = dict[str, "bytes | None"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """A stack as it lies on disk, parsed, with its lock."""
+class LockedStack:
+    """A stack as its files, parsed, and the lock that is known to be that of its patches."""
 
     files: StackFiles
     stack: Stack
@@ -40,13 +34,18 @@ class Source:
         """The base release as a message names it."""
         return f"{self.stack.base.distribution} {self.stack.base.version}".strip()
 
+    @property
+    def total(self) -> int:
+        """How many patches there are."""
+        return len(self.stack.patches)
+
     def count(self, upto: str | None) -> int:
         """Return how many patches ``--upto`` asks for.
 
         :raises UsageError: there is no patch of that number.
         """
         if upto is None:
-            return len(self.stack.patches)
+            return self.total
         number = upto.partition("-")[0]
         for index, patch in enumerate(self.stack.patches, 1):
             if number.isdigit() and patch.number == int(number):
@@ -57,72 +56,69 @@ class Source:
             hint=f"its patches are {numbers[0]} to {numbers[-1]}" if numbers else None,
         )
 
+    def apply(self, read: Read, *, start: int = 0, stop: int | None = None) -> Contents:
+        """Return what patches ``start`` to ``stop`` make of files that have the first ``start``.
 
-def read_source(folder: Path) -> Source:
-    """Return a stack that is fit to be applied: its lock is that of its patches.
+        A patch that applies exactly can be taken off exactly, so where the result is what the
+        lock says, what it was made of is too.
 
-    :raises StackError: the lock is missing, or was made of other patches.
+        :raises HunkMismatch: a patch does not apply exactly, or a blob id is another.
+        :raises StackError: the result is not what the lock says.
+        """
+        stop = self.total if stop is None else stop
+        return self._checked(apply_patches(self.stack.patches[start:stop], read), stop)
+
+    def revert(self, read: Read, *, count: int) -> Contents:
+        """Return the base's content of every file that the first ``count`` patches touch.
+
+        :raises HunkMismatch: the files do not have exactly these patches.
+        :raises StackError: the result is not what the lock says.
+        """
+        return self._checked(revert_patches(self.stack.patches[:count], read), 0)
+
+    def net_files(self, count: int) -> tuple[LockedFile, ...]:
+        """Return the net effect of the first ``count`` patches, sorted by path."""
+        return tuple(
+            LockedFile(path=one.path, before=one.digests[0], after=one.digests[count])
+            for one in file_histories(self.lock)
+            if one.digests[0] != one.digests[count]
+        )
+
+    def _checked(self, contents: Contents, count: int) -> Contents:
+        expected = {
+            one.path: content_digest(one.digests[count]) for one in file_histories(self.lock)
+        }
+        for path, content in contents.items():
+            found = digest_or_none(content)
+            if path not in expected or found != expected[path]:
+                says = expected.get(path, "nothing of it")
+                raise StackError(
+                    f"{self.stack.name}: {path} would have sha256 {found}; the lock says {says}",
+                    hint=f"run: vllm-patchkit lint {self.stack.name}",
+                )
+        return contents
+
+
+def make_locked(files: StackFiles, lock: Lock) -> LockedStack:
+    """Return a stack that is fit to be applied.
+
+    :raises StackError: the lock was made of other patches or contradicts itself, or a patch
+        leaves the base's root.
     """
-    files = read_files(folder)
-    source = Source(files=files, stack=make_stack(files), lock=read_lock(folder))
-    require_locked(source.stack, source.lock)
-    return source
-
-
-def require_locked(stack: Stack, lock: Lock) -> None:
-    """Raise StackError unless the lock is the lock of exactly this stack, inside its root."""
+    stack = make_stack(files)
     if lock.digest != stack_digest(stack):
         raise StackError(
             f"the lock of {stack.name} was made of other patches than are here",
             hint=f"run: vllm-patchkit lock {stack.name}",
         )
-    for patch in lock.patches:
-        for file in patch.files:
-            if not is_inside(file.path, stack.base.root):
-                raise StackError(f"{patch.name} changes {file.path}, outside {stack.base.root}/")
-
-
-def patched_contents(stack: Stack, lock: Lock, read: Read, *, start: int, stop: int) -> Contents:
-    """Return what patches ``start`` to ``stop`` make of a target that has the first ``start``.
-
-    :raises HunkMismatch: a patch does not apply exactly, or a blob id is another.
-    :raises StackError: the result is not what the lock says.
-    """
-    contents = apply_patches(stack.patches[start:stop], read)
-    _require_digests(stack, lock, contents, stop)
-    return contents
-
-
-def base_contents(stack: Stack, lock: Lock, read: Read, *, count: int) -> Contents:
-    """Return the base's content of every file that the first ``count`` patches touch.
-
-    :raises HunkMismatch: the target does not have exactly these patches.
-    """
-    contents = revert_patches(stack.patches[:count], read)
-    _require_digests(stack, lock, contents, 0)
-    return contents
-
-
-def net_files(lock: Lock, count: int) -> tuple[LockedFile, ...]:
-    """Return the net effect of the first ``count`` patches, sorted by path."""
-    return tuple(
-        LockedFile(path=one.path, before=one.digests[0], after=one.digests[count])
-        for one in file_histories(lock)
-        if one.digests[0] != one.digests[count]
-    )
-
-
-def _require_digests(
-    stack: Stack, lock: Lock, contents: Mapping[str, bytes | None], count: int
-) -> None:
-    expected = {
-        history.path: content_digest(history.digests[count]) for history in file_histories(lock)
-    }
-    for path, content in contents.items():
-        found = None if content is None else sha256_hex(content)
-        if found != expected.get(path):
-            raise StackError(
-                f"{stack.name}: {path} would have sha256 {found}; the lock says "
-                f"{expected.get(path)}",
-                hint=f"run: vllm-patchkit lint {stack.name}",
-            )
+    for patch in stack.patches:
+        for path in (path for file in patch.files for path in (file.old_path, file.new_path)):
+            if path is not None and not is_inside(path, stack.base.root):
+                raise StackError(f"{patch.name} changes {path}, outside {stack.base.root}/")
+    locked = LockedStack(files=files, stack=stack, lock=lock)
+    if set(locked.net_files(locked.total)) != set(lock.files):
+        raise StackError(
+            f"the lock of {stack.name} contradicts itself: its net effect is not its patches'",
+            hint=f"run: vllm-patchkit lock {stack.name}",
+        )
+    return locked

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.diff.modes import ORDINARY, ReadMode, apply_modes
-from vllm_patchkit.digest import sha256_hex
+from vllm_patchkit.digest import digest_or_none
 from vllm_patchkit.stack.model import Patch
 
 EXECUTABLE = "100755"
@@ -22,7 +22,8 @@ IsExecutable = Callable[[str], bool]
 
 def identify(content: bytes | None, *, executable: bool) -> str | None:
     """Return what a lock says of a file, None where there is none."""
-    return None if content is None else sha256_hex(content) + (MARK if executable else "")
+    digest = digest_or_none(content)
+    return digest + MARK if digest and executable else digest
 
 
 def content_digest(identity: str | None) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
 from vllm_patchkit.stack.lock import parse_lock
+from vllm_patchkit.stack.locked import LockedStack, make_locked
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Lock, Stack
 from vllm_patchkit.stack.own import read_package
@@ -56,6 +57,14 @@ def read_lock(path: Path) -> Lock:
             f"{file} does not exist", hint=f"write it with: vllm-patchkit lock {path.name}"
         )
     return parse_lock(_read(file), str(file))
+
+
+def read_locked(path: Path) -> LockedStack:
+    """Return the stack in the folder ``path`` with its lock, fit to be applied.
+
+    :raises StackError: the lock is missing, or was made of other patches.
+    """
+    return make_locked(read_files(path), read_lock(path))
 
 
 def find_stack(name_or_path: str | Path | None = None, *, start: Path | None = None) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.terminal import Console
@@ -11,7 +12,7 @@ from vllm_patchkit.targets.find import find_target
 from vllm_patchkit.targets.model import Target
 
 
-def open_base(spec: str | None, base: Base, console: Console) -> Target:
+def open_base(spec: str | Path | None, base: Base, console: Console) -> Target:
     """Return the base to read from.
 
     :param spec: a wheel, an environment or a tree; None fetches the release's wheel (pinned by

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vllm_patchkit.errors import TargetError
-from vllm_patchkit.stack.locked import Source
+from vllm_patchkit.stack.locked import LockedStack
 from vllm_patchkit.stack.modes import says_executable
 from vllm_patchkit.targets.model import Target
 from vllm_patchkit.targets.state import Report
@@ -13,7 +13,7 @@ SHOWN_FILES = 20
 SHOWN_DIGITS = 12
 
 
-def require_start(target: Target, source: Source, report: Report, count: int) -> int:
+def require_start(target: Target, source: LockedStack, report: Report, count: int) -> int:
     """Return how many patches the target has, if the asked number can be reached from there.
 
     :raises TargetError: saying what stands in the way, file by file.
@@ -32,7 +32,7 @@ def require_start(target: Target, source: Source, report: Report, count: int) ->
     return report.applied
 
 
-def explain_state(report: Report, source: Source) -> str:
+def explain_state(report: Report, source: LockedStack) -> str:
     """Return, in a sentence, why a stack cannot be applied to a target in this state."""
     base = source.base
     if report.state == "other-version":
@@ -59,7 +59,7 @@ def explain_files(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _hint(report: Report, source: Source) -> str:
+def _hint(report: Report, source: LockedStack) -> str:
     if report.state == "foreign-stack":
         return "take it off first: vllm-patchkit revert"
     base = source.stack.base

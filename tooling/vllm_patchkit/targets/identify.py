@@ -6,17 +6,14 @@ container image alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from vllm_patchkit.diff.model import FileDiff
-from vllm_patchkit.digest import sha256_hex
+from vllm_patchkit.diff.model import FileDiff, Read
+from vllm_patchkit.digest import digest_or_none
 from vllm_patchkit.stack.histories import file_histories
 from vllm_patchkit.stack.lock import version_label
 from vllm_patchkit.stack.model import Lock, Patch, Stack
 from vllm_patchkit.targets.answers import PatchState, PatchVerdict, StackIdentity
-
-Read = Callable[[str], "bytes | None"]
 
 
 def identify_stack(stack: Stack, lock: Lock, read: Read) -> StackIdentity:
@@ -28,7 +25,7 @@ def identify_stack(stack: Stack, lock: Lock, read: Read) -> StackIdentity:
     """
     contents = {history.path: read(history.path) for history in file_histories(lock)}
     prefixes = {
-        history.path: history.without_mode().prefixes(_digest(contents[history.path]))
+        history.path: history.without_mode().prefixes(digest_or_none(contents[history.path]))
         for history in file_histories(lock)
     }
     common = frozenset(range(len(lock.patches) + 1)).intersection(*prefixes.values())
@@ -73,7 +70,3 @@ def _verdict(patch: Patch, states: dict[str, PatchState]) -> PatchVerdict:
     state: PatchState = "unknown" if "unknown" in kinds else "partly"
     note = ", ".join(f"{path}: {states[path]}" for path in states)
     return PatchVerdict(name=patch.name, state=state, note=note)
-
-
-def _digest(content: bytes | None) -> str | None:
-    return None if content is None else sha256_hex(content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from vllm_patchkit.digest import sha256_hex
+from vllm_patchkit.digest import digest_or_none
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.applied import APPLIED, Applied, parse_applied
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
@@ -146,8 +146,8 @@ def check_requirements(target: Target, applied: Applied | None, report: Report) 
     verdict = FileVerdict(
         path=path,
         state="drifted",
-        expected=_digest(add_requirements(data, missing)),
-        found=_digest(data),
+        expected=digest_or_none(add_requirements(data, missing)),
+        found=digest_or_none(data),
         note=f"lacks {', '.join(missing)}",
     )
     return replace(report, state="drifted", files=(*report.files, verdict))
@@ -205,9 +205,7 @@ def find_orphans(target: Target, lock: Lock, inspection: Inspection) -> list[str
     known = {history.path for history in file_histories(lock)}
     added = [file for file in stale.files if file.before is None and file.path not in known]
     return [
-        file.path for file in added if _digest(target.read(file.path)) == content_digest(file.after)
+        one.path
+        for one in added
+        if digest_or_none(target.read(one.path)) == content_digest(one.after)
     ]
-
-
-def _digest(content: bytes | None) -> str | None:
-    return None if content is None else sha256_hex(content)

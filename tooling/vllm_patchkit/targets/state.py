@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from vllm_patchkit.diff.model import Read
 from vllm_patchkit.stack.histories import Digest, History, file_histories
 from vllm_patchkit.stack.model import Lock
 from vllm_patchkit.stack.modes import IsExecutable, content_digest, identify
 
-Read = Callable[[str], "bytes | None"]
 State = Literal["pristine", "applied", "partial", "drifted", "other-version", "foreign-stack"]
 FileState = Literal["pristine", "applied", "partial", "unaffected", "drifted", "missing", "extra"]
 

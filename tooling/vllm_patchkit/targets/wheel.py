@@ -26,7 +26,7 @@ class WheelTarget:
 
     def read(self, path: str) -> bytes | None:
         """Return a member's bytes, or None where there is no such member."""
-        return self.archive.read(path) if self.archive.find(path) else None
+        return self.archive.get(path)
 
     def executable(self, path: str) -> bool:
         """Return whether an installer makes the member executable; False where there is none."""

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from vllm_patchkit.digest import sha256_hex
+from vllm_patchkit.digest import digest_or_none, sha256_hex
 from vllm_patchkit.errors import HostError, TargetError
 from vllm_patchkit.transaction.disk import Disk
 from vllm_patchkit.transaction.journal import (
@@ -42,7 +42,12 @@ def make_plan(
     """
     modes = executable or {}
     entries = tuple(
-        Entry(path=path, before=_digest(before), after=_digest(after), executable=modes.get(path))
+        Entry(
+            path=path,
+            before=digest_or_none(before),
+            after=digest_or_none(after),
+            executable=modes.get(path),
+        )
         for path, (before, after) in changes.items()
         if before != after or path in modes
     )
@@ -178,7 +183,3 @@ def _missing_folders(root: Path, paths: Iterable[str]) -> tuple[str, ...]:
 def _folders_above(paths: Iterable[str]) -> tuple[str, ...]:
     folders = {str(folder) for path in paths for folder in PurePosixPath(path).parents} - {"."}
     return tuple(sorted(folders, key=lambda folder: (-folder.count("/"), folder)))
-
-
-def _digest(content: bytes | None) -> str | None:
-    return None if content is None else sha256_hex(content)

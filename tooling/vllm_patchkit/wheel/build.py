@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from vllm_patchkit.archive.writer import Sink, ZipWriter
+from vllm_patchkit.diff.model import Contents
 from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.read import find_stack, read_locked
 from vllm_patchkit.wheel.ingredients import find_ingredients, make_order, open_recipe
 from vllm_patchkit.wheel.members import MadeMember, WheelPlan
 from vllm_patchkit.wheel.output import new_file
@@ -31,38 +33,48 @@ class BuiltWheel:
 
 
 def build_wheel(
-    stack: Path,
-    flavor: str,
-    out: Path,
+    stack: str | Path | None = None,
     *,
-    base: Path | None = None,
+    out: str | Path,
+    flavor: str = "cuda",
+    base: str | Path | None = None,
     python_tag: str | None = None,
-    console: Console,
+    console: Console | None = None,
 ) -> BuiltWheel:
     """Build the wheel of a stack into the folder ``out``, and return what was built.
 
-    :param stack: the folder of the stack.
+    :param stack: name or folder; None is the only one there is.
     :param base: a wheel to patch instead of the pinned release, which is fetched.
     :param python_tag: which extension a flavor with several should take.
     :raises PatchkitError: an input, the stack or the output folder is not as it must be;
         ``out`` is left as it was.
     """
-    order = make_order(stack, flavor, python_tag)
-    ingredients = find_ingredients(order, base, console)
+    console = console or Console(quiet=True)
+    order = make_order(read_locked(find_stack(stack)), flavor, python_tag)
+    ingredients = find_ingredients(order, None if base is None else Path(base), console)
     with open_recipe(order, ingredients, console) as recipe:
-        plan = plan_wheel(recipe)
-        path = out / plan.name.file_name
-        with new_file(path, plan.size_bytes) as sink:
-            write_plan(plan, recipe, sink, console)
-        return BuiltWheel(
-            path=path,
-            distribution=recipe.base.contents.distribution,
-            version=plan.name.version,
-            size_bytes=plan.size_bytes,
-            patches=len(recipe.stack.patches),
-            base=recipe.base.material.file,
-            base_sha256=recipe.base.material.sha256,
-        )
+        patched = order.source.apply(recipe.base.contents.archive.get)
+        return write_wheel(recipe, patched, Path(out), console)
+
+
+def write_wheel(recipe: Recipe, patched: Contents, out: Path, console: Console) -> BuiltWheel:
+    """Write the wheel of a recipe into the folder ``out``.
+
+    :param patched: what the stack makes of the base's files.
+    """
+    plan = plan_wheel(recipe, patched)
+    path = out / plan.name.file_name
+    with new_file(path, plan.size_bytes) as sink:
+        write_plan(plan, recipe, sink, console)
+    return BuiltWheel(
+        path=path,
+        distribution=recipe.base.contents.distribution,
+        version=plan.name.version,
+        size_bytes=plan.size_bytes,
+        patches=recipe.source.total,
+        base=recipe.base.material.file,
+        base_sha256=recipe.base.material.sha256,
+    )
 
 
 def write_plan(plan: WheelPlan, recipe: Recipe, sink: Sink, console: Console) -> None:

@@ -11,18 +11,20 @@ from vllm_patchkit.archive.writer import local_size
 from vllm_patchkit.errors import WheelError
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.applied import APPLIED_FOLDER
-from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
+from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
 from vllm_patchkit.stack.lock import parse_lock
+from vllm_patchkit.stack.locked import make_locked
 from vllm_patchkit.stack.series import parse_series
 from vllm_patchkit.version import __version__
 from vllm_patchkit.wheel.build import write_plan
 from vllm_patchkit.wheel.contents import WheelContents, read_contents
 from vllm_patchkit.wheel.flavor import find_flavor
-from vllm_patchkit.wheel.ingredients import Ingredient, Order, open_recipe
+from vllm_patchkit.wheel.ingredients import Ingredient, open_recipe
 from vllm_patchkit.wheel.members import WheelPlan
 from vllm_patchkit.wheel.pins import WheelInput, cached_wheel, fetch_input, read_inputs
 from vllm_patchkit.wheel.plan import plan_wheel
 from vllm_patchkit.wheel.provenance import FILE_NAME, Material, Provenance, parse_provenance
+from vllm_patchkit.wheel.recipe import Order
 
 DIRECTORY = "(central directory)"
 
@@ -57,19 +59,24 @@ class ComparingSink:
         return len(data)
 
 
-def check_wheel(path: Path, console: Console, *, base: Path | None = None) -> CheckReport:
+def check_wheel(
+    wheel: str | Path, *, base: str | Path | None = None, console: Console | None = None
+) -> CheckReport:
     """Build a wheel again from its provenance and return where the bytes differ.
 
     :param base: where the base is, if it was not a pinned wheel.
     :raises WheelError: the wheel is malformed, or was not made by this program.
     """
+    path = Path(wheel)
+    console = console or Console(quiet=True)
     with Archive(path) as archive:
         contents = read_contents(archive)
         provenance, folder = _read_provenance(contents)
         order = _read_order(contents, folder, provenance)
-        ingredients = [_find(material, base, console) for material in provenance.materials]
+        place = None if base is None else Path(base)
+        ingredients = [_find(material, place, console) for material in provenance.materials]
         with open_recipe(order, ingredients, console) as recipe:
-            plan = plan_wheel(recipe)
+            plan = plan_wheel(recipe, order.source.apply(recipe.base.contents.archive.get))
             sink = ComparingSink(archive)
             write_plan(plan, recipe, sink, console)
         return CheckReport(
@@ -108,12 +115,11 @@ def _read_order(contents: WheelContents, folder: str, provenance: Provenance) ->
         series=series,
         patches={name: read(folder + name) for name in parse_series(series, folder + SERIES)},
     )
-    stack = make_stack(files)
+    source = make_locked(files, parse_lock(read(folder + LOCK), folder + LOCK))
+    own = _read_own(contents, folder, source.stack.smoke.package)
     return Order(
-        files=replace(files, own=_read_own(contents, folder, stack.smoke.package)),
-        stack=stack,
-        lock=parse_lock(read(folder + LOCK), folder + LOCK),
-        flavor=find_flavor(provenance.flavor, stack.base.version),
+        source=replace(source, files=replace(files, own=own)),
+        flavor=find_flavor(provenance.flavor, source.stack.base.version),
         python_tag=provenance.python_tag,
     )
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vllm_patchkit.digest import sha256_hex
-from vllm_patchkit.stack.applied import APPLIED_FOLDER, applied_files, make_applied
-from vllm_patchkit.stack.lock import format_lock, version_label
+from vllm_patchkit.stack.applied import APPLIED_FOLDER, record_files
+from vllm_patchkit.stack.lock import format_lock
 from vllm_patchkit.version import __version__
 from vllm_patchkit.wheel.members import MadeMember, PlannedMember, RawMember
 from vllm_patchkit.wheel.metadata import (
@@ -40,13 +40,12 @@ def carried_info(base: Part, dist_info: str) -> Iterator[RawMember]:
 
 def made_info(recipe: Recipe, name: WheelName, dist_info: str) -> list[MadeMember]:
     """Return the dist-info files that this build writes, but for provenance and RECORD."""
-    base, stack = recipe.base.contents, recipe.stack
-    requires = required(recipe)
+    base, source = recipe.base.contents, recipe.source
+    stack, requires = source.stack, required(recipe)
     generator = f"vllm-patchkit {__version__}"
-    applied = make_applied(stack, recipe.lock, stack.patches, recipe.lock.files, requires)
     materials = [part.material for part in recipe.parts]
     sbom = format_sbom(
-        stack, recipe.lock.digest, base.distribution, name.version, materials, requires
+        stack, source.lock.digest, base.distribution, name.version, materials, requires
     )
     files = {
         "METADATA": _made_metadata(recipe, name, requires),
@@ -54,7 +53,7 @@ def made_info(recipe: Recipe, name: WheelName, dist_info: str) -> list[MadeMembe
         f"sboms/{sbom_name(stack)}": sbom,
         **{
             f"{APPLIED_FOLDER}/{stack.name}/{path}": data
-            for path, data in applied_files(recipe.files, stack, recipe.lock, applied).items()
+            for path, data in record_files(source, source.total, requires).items()
         },
     }
     return [MadeMember(name=f"{dist_info}/{path}", data=data) for path, data in files.items()]
@@ -65,7 +64,7 @@ def required(recipe: Recipe) -> tuple[str, ...]:
 
     :raises StackError: one of them is not narrower than what the base requires.
     """
-    stack = recipe.stack
+    stack = recipe.source.stack
     if not stack.requires:
         return ()
     # packaging is slow to import, and few stacks need it.
@@ -95,15 +94,16 @@ def provenance_member(
     subjects = {
         member.name: sha256_hex(member.data) for member in members if isinstance(member, MadeMember)
     }
+    source = recipe.source
     provenance = Provenance(
-        stack=recipe.stack.name,
-        stack_label=version_label(recipe.stack, recipe.lock),
-        stack_digest=recipe.lock.digest,
-        lock_sha256=sha256_hex(format_lock(recipe.lock)),
+        stack=source.stack.name,
+        stack_label=source.label,
+        stack_digest=source.lock.digest,
+        lock_sha256=sha256_hex(format_lock(source.lock)),
         flavor=recipe.flavor.name,
         python_tag=recipe.python_tag,
         materials=tuple(part.material for part in recipe.parts),
         builder_version=__version__,
     )
-    path = f"{dist_info}/{APPLIED_FOLDER}/{recipe.stack.name}/{FILE_NAME}"
+    path = f"{dist_info}/{APPLIED_FOLDER}/{source.stack.name}/{FILE_NAME}"
     return MadeMember(name=path, data=format_provenance(provenance, subjects))

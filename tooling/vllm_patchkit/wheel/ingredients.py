@@ -10,11 +10,9 @@ from pathlib import Path
 from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import WheelError
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.folder import StackFiles, make_stack
-from vllm_patchkit.stack.model import Lock, Stack
-from vllm_patchkit.stack.read import read_files, read_lock
+from vllm_patchkit.stack.locked import LockedStack
 from vllm_patchkit.wheel.contents import read_contents, require_distribution
-from vllm_patchkit.wheel.flavor import Flavor, find_flavor
+from vllm_patchkit.wheel.flavor import find_flavor
 from vllm_patchkit.wheel.integrity import require_sound
 from vllm_patchkit.wheel.pins import (
     WheelInput,
@@ -26,7 +24,7 @@ from vllm_patchkit.wheel.pins import (
     read_inputs,
 )
 from vllm_patchkit.wheel.provenance import Material, Role
-from vllm_patchkit.wheel.recipe import Part, Recipe
+from vllm_patchkit.wheel.recipe import Order, Part, Recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,32 +37,13 @@ class Ingredient:
     platform: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
-    """What is to be built: a stack with its lock, and a flavor."""
-
-    files: StackFiles
-    stack: Stack
-    lock: Lock
-    flavor: Flavor
-    python_tag: str | None
-
-
-def make_order(folder: Path, flavor: str, python_tag: str | None) -> Order:
-    """Return the order for the stack in a folder.
+def make_order(source: LockedStack, flavor: str, python_tag: str | None) -> Order:
+    """Return the order for a stack.
 
     :raises UsageError: the flavor or its Python tag does not exist.
     """
-    files = read_files(folder)
-    stack = make_stack(files)
-    chosen = find_flavor(flavor, stack.base.version)
-    return Order(
-        files=files,
-        stack=stack,
-        lock=read_lock(folder),
-        flavor=chosen,
-        python_tag=chosen.choose_tag(python_tag),
-    )
+    chosen = find_flavor(flavor, source.stack.base.version)
+    return Order(source=source, flavor=chosen, python_tag=chosen.choose_tag(python_tag))
 
 
 def find_ingredients(order: Order, base: Path | None, console: Console) -> list[Ingredient]:
@@ -73,7 +52,7 @@ def find_ingredients(order: Order, base: Path | None, console: Console) -> list[
     :param base: a wheel to use instead of the pinned one.
     """
     if base is None:
-        entry: WheelInput | None = find_base(order.stack.base)
+        entry: WheelInput | None = find_base(order.source.stack.base)
         assert entry is not None
         path = fetch_pinned(entry, console)
     else:
@@ -101,22 +80,29 @@ def _vouched(role: Role, path: Path, entry: WheelInput | None) -> Ingredient:
 
 
 @contextmanager
-def open_recipe(order: Order, ingredients: list[Ingredient], console: Console) -> Iterator[Recipe]:
+def open_recipe(
+    order: Order,
+    ingredients: list[Ingredient],
+    console: Console,
+    *,
+    base_archive: Archive | None = None,
+) -> Iterator[Recipe]:
     """Open the ingredients and give what a wheel is planned from.
 
+    :param base_archive: the base, where somebody has it open already and will close it.
     :raises WheelError: one of them is malformed, or of the wrong distribution.
     """
-    base = order.stack.base
+    base = order.source.stack.base
     with ExitStack() as opened:
         parts: dict[Role, Part] = {}
         for ingredient in ingredients:
-            archive = opened.enter_context(Archive(ingredient.path))
+            archive = base_archive if ingredient.role == "base" else None
+            if archive is None:
+                archive = opened.enter_context(Archive(ingredient.path))
             parts[ingredient.role] = _open_part(archive, ingredient, console)
         require_distribution(parts["base"].contents, (base.distribution, *base.aliases))
         yield Recipe(
-            files=order.files,
-            stack=order.stack,
-            lock=order.lock,
+            source=order.source,
             flavor=order.flavor,
             python_tag=order.python_tag,
             base=parts["base"],

@@ -10,11 +10,9 @@ from dataclasses import replace
 
 from vllm_patchkit.archive.flaws import require_no_flaws
 from vllm_patchkit.archive.names import check_name, check_together
-from vllm_patchkit.digest import sha256_hex
-from vllm_patchkit.errors import StackError, WheelError
-from vllm_patchkit.stack.apply import Contents, apply_patches
-from vllm_patchkit.stack.lock import stack_digest, version_label
-from vllm_patchkit.stack.modes import EXECUTABLE, content_digest, mode_of, modes_after
+from vllm_patchkit.diff.model import Contents
+from vllm_patchkit.errors import WheelError
+from vllm_patchkit.stack.modes import EXECUTABLE, mode_of, modes_after
 from vllm_patchkit.wheel.distinfo import carried_info, made_info, provenance_member
 from vllm_patchkit.wheel.members import MadeMember, PlannedMember, RawMember, WheelPlan
 from vllm_patchkit.wheel.metadata import WheelName, local_version
@@ -22,16 +20,15 @@ from vllm_patchkit.wheel.recipe import Part, Recipe
 from vllm_patchkit.wheel.record import format_record
 
 
-def plan_wheel(recipe: Recipe) -> WheelPlan:
+def plan_wheel(recipe: Recipe, patched: Contents) -> WheelPlan:
     """Return the plan of a patched wheel.
 
-    :raises StackError: the lock is not that of the stack, or a patch leaves the base's root.
-    :raises HunkMismatch: the base is not what the patches were cut from.
+    :param patched: what the stack makes of the base's files.
     :raises WheelError: the members cannot be together in one wheel.
     """
     name = _wheel_name(recipe)
     dist_info = f"{name.stem}.dist-info"
-    payload = _payload(recipe, _patch(recipe))
+    payload = _payload(recipe, patched)
     made = made_info(recipe, name, dist_info)
     provenance = provenance_member(recipe, dist_info, [*payload, *made])
     members: list[PlannedMember] = [
@@ -51,7 +48,7 @@ def plan_wheel(recipe: Recipe) -> WheelPlan:
 def _wheel_name(recipe: Recipe) -> WheelName:
     """Return the base's name with our version, and the tags of what is compiled in it."""
     base = recipe.base.contents
-    labels = [version_label(recipe.stack, recipe.lock)]
+    labels = [recipe.source.label]
     if recipe.flavor.label:
         labels.append(recipe.flavor.label)
     name = base.name.with_version(local_version(base.version, *labels))
@@ -60,50 +57,6 @@ def _wheel_name(recipe: Recipe) -> WheelName:
     compiled = recipe.extension.contents.name
     platform = recipe.extension.platform or compiled.platform
     return replace(name, python=compiled.python, abi=compiled.abi, platform=platform)
-
-
-def _patch(recipe: Recipe) -> Contents:
-    """Return what the stack makes of the base, checked against the lock on both sides."""
-    stack, lock, archive = recipe.stack, recipe.lock, recipe.base.contents.archive
-    if lock.digest != stack_digest(stack):
-        raise StackError(
-            f"the lock of {stack.name} is not that of its patches",
-            hint=f"vllm-patchkit lock {stack.name}",
-        )
-
-    def read(path: str) -> bytes | None:
-        return None if archive.find(path) is None else archive.read(path)
-
-    after = apply_patches(stack.patches, read)
-    _require_inside(after, stack.base.root)
-    locked = {file.path: file for file in lock.files}
-    for path, data in after.items():
-        before = read(path)
-        expected = locked.get(path)
-        if before == data and expected is None:
-            continue
-        found = (_digest(before), _digest(data))
-        locked_as = expected and (content_digest(expected.before), content_digest(expected.after))
-        if locked_as != found:
-            raise WheelError(
-                f"{path}: before and after have sha256 {found[0]} and {found[1]}; the lock says "
-                + (f"{expected.before} and {expected.after}" if expected else "nothing of it"),
-                hint=f"vllm-patchkit lint {stack.name} compares stack and lock",
-            )
-    return after
-
-
-def _require_inside(after: Contents, root: str) -> None:
-    for path in after:
-        if root and not path.startswith(f"{root}/"):
-            raise StackError(f"a patch writes {path}, outside {root}/")
-        flaws = list(check_name(path))
-        if flaws:
-            raise StackError(f"a patch writes a path that no wheel may have: {flaws[0].text}")
-
-
-def _digest(data: bytes | None) -> str | None:
-    return None if data is None else sha256_hex(data)
 
 
 def _payload(recipe: Recipe, patched: Contents) -> list[PlannedMember]:
@@ -142,7 +95,7 @@ def _modes(recipe: Recipe) -> dict[str, bool]:
         member = archive.find(path)
         return None if member is None else mode_of(executable=member.executable)
 
-    after = modes_after((patch.files for patch in recipe.stack.patches), read)
+    after = modes_after((patch.files for patch in recipe.source.stack.patches), read)
     return {path: mode == EXECUTABLE for path, mode in after.items()}
 
 

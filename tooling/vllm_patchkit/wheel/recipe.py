@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vllm_patchkit.stack.folder import StackFiles
-from vllm_patchkit.stack.model import Lock, Stack
+from vllm_patchkit.stack.locked import LockedStack
 from vllm_patchkit.wheel.contents import WheelContents
 from vllm_patchkit.wheel.flavor import Flavor
 from vllm_patchkit.wheel.provenance import Material
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What is to be built: a stack with its lock, and a flavor."""
+
+    source: LockedStack
+    flavor: Flavor
+    python_tag: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,14 +29,9 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """A stack, a flavor, and the opened wheels that it is made from."""
+class Recipe(Order):
+    """An order, and the opened wheels that it is made from."""
 
-    files: StackFiles
-    stack: Stack
-    lock: Lock
-    flavor: Flavor
-    python_tag: str | None
     base: Part
     extension: Part | None = None
 
