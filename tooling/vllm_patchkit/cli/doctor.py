@@ -1,7 +1,8 @@
 """Explain what is wrong with an environment, and the command that mends it.
 
-Looks without importing vllm or torch: versions and state of vLLM, several dist-infos, a folder
-that shadows it, torch and CUDA, flash-attn, requirements, GPUs, memory for a model, limits.
+Looks without importing vllm or torch: versions and state of vLLM, every file that it, torch and
+what they need installed, modules that hide them, torch and CUDA, flash-attn, requirements, GPUs,
+memory for a model, limits.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     subject = parser.add_mutually_exclusive_group()
     subject.add_argument("--python", type=Path, help="interpreter to look at (default: this one)")
     subject.add_argument("--image", help="container image to look into, with docker")
+    parser.add_argument(
+        "--hashes", action="store_true", help="read every installed file; takes minutes"
+    )
     parser.add_argument("--cwd", type=Path, help="folder from which vLLM would be started")
     add_stack_option(parser, "the stack whose state is checked (default: the only one)")
     parser.add_argument("--model", type=Path, help="checkpoint (or config.json) that should fit")
@@ -48,12 +52,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Diagnose and render; 1 if something stops vLLM."""
-    from vllm_patchkit.doctor.diagnose import (
-        collect_facts,
-        collect_image_facts,
-        diagnose,
-        read_model_need,
-    )
+    from vllm_patchkit.doctor.diagnose import diagnose, read_model_need
+    from vllm_patchkit.doctor.facts import collect_facts, collect_image_facts
     from vllm_patchkit.doctor.patches import check_patches
     from vllm_patchkit.stack.read import find_stack
 
@@ -67,11 +67,12 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             max_model_len=args.max_model_len,
         )
     if args.image:
-        facts, subject = collect_image_facts(args.image), args.image
+        facts, subject = collect_image_facts(args.image, hashes=args.hashes), args.image
         more = []
     else:
         python = args.python or Path(sys.executable)
-        facts, subject = collect_facts(python, cwd=args.cwd), str(python)
+        facts = collect_facts(python, cwd=args.cwd, hashes=args.hashes)
+        subject = str(python)
         more = check_patches(find_stack(args.stack) if args.stack else None, python)
     diagnosis = diagnose(facts, subject=subject, need=need, more=more)
     if args.json:

@@ -1,13 +1,16 @@
-"""Collect the facts about an environment or an image, and apply every rule to them."""
+"""Every rule, applied to the facts about an environment or an image."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterable, Iterator
-from importlib.resources import files
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from vllm_patchkit.doctor.files import check_files
 from vllm_patchkit.doctor.machine import check_gpus, check_limits, check_model_fits, is_cpu_build
 from vllm_patchkit.doctor.model import Diagnosis, Facts, Finding, ModelNeed, Severity
 from vllm_patchkit.doctor.packages import (
@@ -18,40 +21,11 @@ from vllm_patchkit.doctor.packages import (
     first_version,
     named,
 )
-from vllm_patchkit.errors import CommandFailed, HostError, UsageError
-from vllm_patchkit.host.process import run
+from vllm_patchkit.doctor.place import check_place
+from vllm_patchkit.errors import UsageError
 
-PROBE_TIMEOUT_S = 120.0
 CONFIG_KEYS = ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size",
                "vocab_size", "max_position_embeddings")  # fmt: skip
-
-
-def collect_facts(python: Path, *, cwd: Path | None = None) -> Facts:
-    """Run the probe in an interpreter and return what it saw.
-
-    :param cwd: the folder from which vLLM would be started; a ``vllm`` folder there shadows.
-    :raises HostError: the interpreter cannot be run.
-    """
-    return _read_facts([python, "-B", "-"], str(python), cwd)
-
-
-def collect_image_facts(image: str) -> Facts:
-    """Run the probe in a container of ``image``, without network, and return what it saw."""
-    argv = ["docker", "run", "--rm", "-i", "--network", "none", "--entrypoint", "python3", image]
-    return _read_facts([*argv, "-B", "-"], image, None)
-
-
-def _read_facts(argv: list[str | Path], subject: str, cwd: Path | None) -> Facts:
-    script = files("vllm_patchkit.doctor").joinpath("probe.py").read_bytes()
-    try:
-        printed = run(argv, input_bytes=script, cwd=cwd, timeout_s=PROBE_TIMEOUT_S)
-        facts: Facts = json.loads(printed)
-    except (CommandFailed, PermissionError, json.JSONDecodeError) as error:
-        raise HostError(
-            f"{subject}: its Python cannot be questioned: {error}",
-            hint="name a Python 3.8 or newer with --python, or an image that holds one",
-        ) from error
-    return facts
 
 
 def read_model_need(
@@ -95,13 +69,25 @@ def diagnose(
 
     :param more: findings of other checks, such as the state of the patches.
     """
-    rules = (check_python, check_vllm, check_torch, check_requirements, check_gpus, check_limits)
+    rules = (
+        check_python, check_place, check_vllm, check_files, check_torch, check_requirements,
+        check_gpus, check_limits,
+    )  # fmt: skip
     found: Iterator[Finding] = chain.from_iterable(rule(facts) for rule in rules)
     fits = check_model_fits(facts, need) if need else iter(())
-    findings = [*more, *found, *fits]
+    findings = [replace(one, remedy=name_pip(one.remedy, facts)) for one in (*more, *found, *fits)]
     order = list(Severity)
     findings.sort(key=lambda finding: order.index(finding.severity))
     return Diagnosis(subject=subject, summary=_summary(facts), findings=tuple(findings))
+
+
+def name_pip(remedy: str, facts: Facts) -> str:
+    """Return a remedy whose ``pip`` is that of the environment, which the shell's need not be."""
+    python = shlex.quote(facts["python"]["executable"])
+    own = bool(named(facts, "pip"))
+    tool = f"{python} -m pip" if own else "uv pip"
+    place = "" if own else f" --python {python}"
+    return re.sub(r"\bpip (install|uninstall)\b( -y)?", rf"{tool} \1\2{place}", remedy)
 
 
 def _summary(facts: Facts) -> tuple[tuple[str, str], ...]:
@@ -120,4 +106,5 @@ def _summary(facts: Facts) -> tuple[tuple[str, str], ...]:
         *versions,
         ("cuda", (torch or {}).get("cuda") or "none"),
         ("gpus", devices or "none"),
+        ("files", f"{facts['files_checked']} of vllm, torch and what they need looked at"),
     )

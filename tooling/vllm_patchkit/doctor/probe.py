@@ -1,8 +1,9 @@
 """Collect facts about the Python that runs this file; print them as JSON.
 
-It is fed to the target's interpreter on standard input, so that ``sys.path`` is what a user's
-script would see in that folder. It imports nothing but the standard library, runs nothing of
-vLLM's or torch's, writes nothing, and works from Python 3.8 on.
+It is fed to the target's interpreter on standard input, so that the module path is what a user's
+script would see in that folder. It imports nothing but the standard library and its own parts
+(``probe_*.py``, sent along), runs nothing of vLLM's or torch's, writes nothing, and works from
+Python 3.8 on.
 """
 
 from __future__ import annotations
@@ -15,43 +16,21 @@ import resource
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
+from vllm_patchkit.doctor.probe_files import check_files, distributions, needed, torn
+from vllm_patchkit.doctor.probe_path import FOLDERS, SEEN
+from vllm_patchkit.doctor.probe_place import environment, foreign_libraries, shadows
+
 ABI_MARK = re.compile(rb"_ZN3c105ErrorC[12]ENS_14SourceLocationE(NSt7__cxx11|Ss)")
-
-
-def distributions() -> list[dict[str, Any]]:
-    """Every installed distribution, in the order that Python finds them."""
-    found = []
-    for place, dist in enumerate(metadata.distributions()):
-        meta = dist.metadata
-        found.append(
-            {
-                "name": (meta["Name"] or "").lower().replace("_", "-").replace(".", "-"),
-                "version": meta["Version"] or "",
-                "path": str(getattr(dist, "_path", "")),
-                "requires": list(meta.get_all("Requires-Dist") or []),
-                "requires_python": meta["Requires-Python"],
-                "tags": wheel_tags(dist),
-                "order": place,
-            }
-        )
-    return found
-
-
-def wheel_tags(dist: Any) -> list[str]:
-    """The wheel tags that a distribution was installed with."""
-    text = dist.read_text("WHEEL") or ""
-    return [line[5:].strip() for line in text.splitlines() if line.startswith("Tag:")]
 
 
 def module_origins(name: str) -> list[str]:
     """Every place on sys.path that would answer `import name`, the winner first."""
     found = []
-    for folder in sys.path:
-        base = os.path.join(folder or os.getcwd(), name)
+    for folder in FOLDERS:
+        base = os.path.join(folder, name)
         for candidate in (os.path.join(base, "__init__.py"), base + ".py"):
             if os.path.isfile(candidate):
                 found.append(os.path.abspath(candidate))
@@ -63,10 +42,13 @@ def module_origins(name: str) -> list[str]:
 
 def spec_origin(name: str) -> list[str]:
     """What `import name` would load, editable installs included; a top-level name runs no code."""
+    own, sys.path[:] = list(sys.path), SEEN
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):
         return []
+    finally:
+        sys.path[:] = own
     return [os.path.abspath(spec.origin)] if spec and spec.origin else []
 
 
@@ -121,7 +103,7 @@ CUDA_LIBRARIES = {
 def missing_cuda_libraries(torch_folder: str) -> list[str]:
     """The packages whose libraries torch would not find."""
     places = [os.path.join(os.path.dirname(torch_folder), "nvidia")]
-    places += [os.path.join(entry, "nvidia") for entry in sys.path if entry]
+    places += [os.path.join(folder, "nvidia") for folder in FOLDERS]
     return sorted(
         name
         for name, tail in CUDA_LIBRARIES.items()
@@ -131,8 +113,7 @@ def missing_cuda_libraries(torch_folder: str) -> list[str]:
 
 def flash_attn_build() -> dict[str, Any] | None:
     """The file and the C++ ABI of flash-attn's extension."""
-    for entry in sys.path:
-        folder = entry or os.getcwd()
+    for folder in FOLDERS:
         try:
             names = sorted(n for n in os.listdir(folder) if n.startswith("flash_attn_2_cuda"))
         except OSError:
@@ -205,8 +186,11 @@ def meminfo() -> dict[str, int]:
     return {key: int(value) for key, value in found}
 
 
-def facts() -> dict[str, Any]:
+def facts(*, hashes: bool) -> dict[str, Any]:
     """Everything that the rules look at."""
+    installed = distributions()
+    files = [check_files(dist, hashes=hashes) for dist in needed(installed)]
+    modules = [module for one in files for module in one.pop("modules")]
     return {
         "python": {
             "version": platform.python_version(),
@@ -217,13 +201,19 @@ def facts() -> dict[str, Any]:
         },
         "libc": platform.libc_ver(),
         "cwd": os.getcwd(),
-        "sys_path": sys.path,
+        "sys_path": SEEN,
         "environment": {
             key: value
             for key, value in os.environ.items()
             if key.startswith(("VLLM_", "CUDA_", "LD_", "PYTHON", "NCCL_", "HF_"))
         },
-        "distributions": distributions(),
+        "distributions": installed,
+        "files": [one for one in files if not one["record"] or one["missing"] or one["changed"]],
+        "files_checked": sum(one["checked"] for one in files),
+        "torn": torn([folder for folder in FOLDERS if folder.endswith("-packages")]),
+        "shadows": shadows(modules),
+        "place": environment(),
+        "foreign_libraries": foreign_libraries(),
         "origins": {name: module_origins(name) for name in ("vllm", "torch", "transformers")},
         "torch": torch_build(),
         "flash_attn": flash_attn_build(),
@@ -243,5 +233,6 @@ def facts() -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
-    json.dump(facts(), sys.stdout)
+def main() -> None:
+    """Print the facts."""
+    json.dump(facts(hashes="--hashes" in sys.argv), sys.stdout)
