@@ -271,10 +271,11 @@ def test_requirements_probes_and_scenarios_come_along(
     }
     for name, steps in (("left", LEFT), ("right", RIGHT)):
         stack = put(name, steps)
+        if name == "left":
+            write_tree(stack / "smoke", {"__init__.py": b"SCENARIOS = 1\n"})
         with (stack / "stack.toml").open("a") as file:
             file.write(f'\n{tables[name]}\n[[probe]]\npatch = "0002"\nexpression = "\'{name}\'"\n')
         assert call(capsys, "lock", stack).code == 0
-    write_tree(home / "patches" / "left" / "smoke", {"__init__.py": b"SCENARIOS = 1\n"})
     assert compose(capsys, "left", "right", "--name", "all").code == 0
     assert (home / "patches" / "all" / "smoke" / "__init__.py").read_bytes() == b"SCENARIOS = 1\n"
     made = read_stack(home / "patches" / "all")
