@@ -508,3 +508,64 @@ def test_long_stack_of_one_file_survives(home: Path, capsys: pytest.CaptureFixtu
     for patch in read_patches(stack).values():
         oracle.run("am", "--quiet", data=patch)
     assert (oracle.folder / ENGINE).read_bytes() == b"# moved\n" * 5 + trees[-1][ENGINE]
+
+
+UNSORTED = b"import sys\nimport os\n\n\ndef main(): return os, sys\n"
+
+
+def test_a_file_that_merges_better_as_it_is_is_merged_so(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An import after unsorted ones: git merges it plainly, and sorting would make a conflict."""
+    path = f"{ROOT}/unsorted.py"
+    base = {**RELEASE_1, path: UNSORTED}
+    upstream = {**RELEASE_1, path: UNSORTED.replace(b"return os, sys", b"return sys, os")}
+    put_release(home / "cache", "1.5", base)
+    put_release(home / "cache", "1.6", upstream)
+    ours = UNSORTED.replace(b"import os\n", b"import os\n\nfrom a.b import c\n")
+    git = Git.create(home / "origin", base)
+    git.commit({**base, path: ours}, "Ours")
+    (home / "x.diff").write_bytes(git.run("diff", "HEAD^", "HEAD"))
+    words = ("import", home / "x.diff", "--base", "tiny-llm==1.5", "--name", "fork")
+    assert call(capsys, *words, "--into", home / "patches").code == 0
+    stack = home / "patches" / "fork"
+    assert rebase(capsys, stack, "--dry-run", "--onto", "1.6").code == 0
+    # A formatter that puts a comment of its own before each line: nothing merges in its style.
+    tool = home / "formatter"
+    tool.write_text(
+        "#!/bin/sh\nfind \"$1\" -name '*.py' | while read f; do\n"
+        '  md5sum < "$f" | sed \'s/^/# /\' > "$f.new"; cat "$f" >> "$f.new"\n'
+        '  md5sum < "$f" | sed \'s/^/# /\' >> "$f.new"; mv "$f.new" "$f"; done\n'
+    )
+    tool.chmod(0o755)
+    said = rebase(capsys, stack, "--dry-run", "--onto", "1.6", "--formatter", tool)
+    assert said.code == 0, said.out
+    assert "merged as it is written" in said.out
+    said = rebase(capsys, stack, "--onto", "1.6", "--formatter", tool)
+    assert said.code == 0, said.out
+    oracle = Git.create(home / "oracle", upstream)
+    for patch in read_patches(stack).values():
+        oracle.run("am", "--quiet", data=patch)
+    assert (oracle.folder / path).read_bytes() == ours.replace(b"os, sys", b"sys, os")
+
+
+def test_a_file_of_boilerplate_is_no_place_that_lines_moved_to(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Upstream dropped the lines; another module has the same boilerplate, as many have."""
+    boilerplate = (
+        b"import torch_of_some_kind\nimport numpy_of_some_kind\nlogger = make_logger(__name__)\n"
+    )
+    paths = [f"{ROOT}/m{number}.py" for number in range(3)]
+    base = {**RELEASE_1, **dict.fromkeys(paths, boilerplate + b"x = 1\n")}
+    put_release(home / "cache", "1.5", base)
+    gone = {**base, paths[0]: b"y = 2\n", f"{ROOT}/fresh.py": boilerplate}
+    put_release(home / "cache", "1.6", gone)
+    git = Git.create(home / "origin", base)
+    git.commit({**base, paths[0]: boilerplate.replace(b"make", b"get") + b"x = 1\n"}, "Ours")
+    (home / "x.diff").write_bytes(git.run("diff", "HEAD^", "HEAD"))
+    words = ("import", home / "x.diff", "--base", "tiny-llm==1.5", "--name", "fork")
+    assert call(capsys, *words, "--into", home / "patches").code == 0
+    said = rebase(capsys, home / "patches/fork", "--dry-run", "--onto", "1.6", "--json")
+    (report,) = json.loads(said.out)["releases"]["1.6"]
+    assert [hunk["verdict"] for hunk in report["hunks"]] == ["still needed"]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from vllm_patchkit.diff.parse import parse_diff
-from vllm_patchkit.fork.rebase.verdict import judge_hunk, squeeze
+from vllm_patchkit.fork.rebase.verdict import Text, judge_hunk
 
 OLD = "alpha = 1\nbeta = 2\ngamma = 3\ndelta = 4\n"
 ADDED = "a_line_that_tells = something(1)\n"
 INSERT = f" alpha = 1\n beta = 2\n+{ADDED} gamma = 3\n delta = 4\n"
 REPLACE = " alpha = 1\n-beta = 2\n+beta = compute_something(2)\n gamma = 3\n delta = 4\n"
 REMOVE = " alpha = 1\n-beta = 2\n gamma = 3\n delta = 4\n"
+REINDENTED_FROM = "def f(s):\n    for x in range(9):\n        s = 2\n    return s\n"
+REINDENT = " def f(s):\n     for x in range(9):\n-        s = 2\n+    s = 2\n     return s\n"
 SHORT = " alpha = 1\n beta = 2\n+pass\n gamma = 3\n delta = 4\n"
 
 
@@ -24,8 +26,8 @@ def judge(lines: str, target: str, result: str | None = None, elsewhere: str | N
         diff.hunks[0],
         path="x.py",
         number=1,
-        target=squeeze(target.encode()),
-        result=None if result is None else squeeze(result.encode()),
+        target=Text.of(target.encode()),
+        result=None if result is None else Text.of(result.encode()),
         search=lambda run: elsewhere,
     ).verdict
 
@@ -49,8 +51,11 @@ AFTER_REPLACE = OLD.replace("beta = 2", "beta = compute_something(2)")
         # A line that is everywhere proves nothing without its neighbours.
         (SHORT, OLD + "def f():\n    pass\n", "still needed"),
         (SHORT, OLD.replace("gamma", "pass\ngamma"), "merged upstream"),
-        # Indentation and blank lines are upstream's to change.
-        (INSERT, AFTER_INSERT.replace("\n", "\n\n    "), "merged upstream"),
+        # Blank lines are upstream's to change; indentation makes another program in Python.
+        (INSERT, AFTER_INSERT.replace("\n", "\n\n"), "merged upstream"),
+        (INSERT, AFTER_INSERT.replace("\n", "\n    "), "only white space differs"),
+        (REINDENT, REINDENTED_FROM, "still needed"),
+        (REINDENT, REINDENTED_FROM.replace("        s = 2", "    s = 2"), "merged upstream"),
     ],
 )
 def test_verdict(lines: str, target: str, verdict: str) -> None:

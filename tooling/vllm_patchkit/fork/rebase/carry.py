@@ -16,11 +16,12 @@ from vllm_patchkit.fork.rebase.merge import (
     merge_patch,
     settle_for_patch,
     settle_insertions,
+    take_fewer,
 )
 from vllm_patchkit.fork.rebase.outcome import PatchReport, Status
 from vllm_patchkit.fork.rebase.style import Style, changed_blobs, format_blobs, restyle_tree
 from vllm_patchkit.fork.rebase.untangle import untangle_imports
-from vllm_patchkit.fork.rebase.verdict import HunkVerdict, judge_hunk, squeeze
+from vllm_patchkit.fork.rebase.verdict import TELLING_CHARS, HunkVerdict, Text, judge_hunk
 from vllm_patchkit.fork.series import Series, changed_paths
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.stack.model import Patch
@@ -49,6 +50,8 @@ class Carrier:
     """Carries patches onto a new base.
 
     :param series: the old commits, formatted in the new style where that was asked for.
+    :param plain: the old commits as they are, where ``series`` is formatted: a file that merges
+        with fewer conflicts as it is, is merged so.
     :param keep_going: settle conflicts for the patch and go on, for a survey.
     """
 
@@ -57,10 +60,11 @@ class Carrier:
     series: Series
     onto: str
     style: Style | None = None
+    plain: Series | None = None
     keep_going: bool = False
-    _texts: dict[str, str] = field(default_factory=dict)
+    _releases: dict[str, dict[str, str]] = field(default_factory=dict)
     _divergent: frozenset[str] | None = None
-    _squeezed: dict[str, str] = field(default_factory=dict)
+    _squeezed: dict[str, Text] = field(default_factory=dict)
 
     def carry(self, tip: str, first: int = 0) -> Iterator[Step]:
         """Yield a step for each patch from ``first`` on; ends after a conflict, if one stops it."""
@@ -78,6 +82,7 @@ class Carrier:
         merged = self._merge(before, after, tip)
         if not merged.clean and self.style is not None:
             merged = untangle_imports(self.store, merged, self.style)
+        merged, as_written = self._take_plain(index, tip, merged)
         # In its own style, a patch is its own diff.
         own = patch.files if self.style is None else self._diff(before, after)
         conflicts = () if merged.clean else list_conflicts(self.store, merged)
@@ -95,12 +100,22 @@ class Carrier:
             name=patch.name,
             subject=patch.message.subject,
             status=_status(conflicts, own, landed),
-            moves=_moves(own, landed),
+            moves=(*_moves(own, landed), *as_written),
             conflicts=conflicts,
             hunks=tuple(self._judge(own, landed, tip, new_tip, merged.clean)),
         )
         stays = conflicts and not self.keep_going
         return Step(index=index, report=report, tip=tip if stays else new_tip, merged=merged)
+
+    def _take_plain(self, index: int, tip: str, merged: Merged) -> tuple[Merged, tuple[str, ...]]:
+        """Return the merge with those files merged as they are written that merge better so."""
+        if merged.clean or self.plain is None or self.style is None:
+            return merged, ()
+        before, after = self.plain.parent(index), self.plain.commits[index]
+        plain = merge_patch(self.store, before=before, after=after, onto=tip)
+        merged, paths = take_fewer(self.store, merged, plain)
+        said = f"merged as it is written, with fewer conflicts than by {self.style.name}"
+        return merged, tuple(f"{path}: {said}" for path in paths)
 
     def _merge(self, before: str, after: str, tip: str) -> Merged:
         """Merge; where the new release is not itself in its style, merge there and come back."""
@@ -161,25 +176,37 @@ class Carrier:
                     verdict = replace(verdict, verdict="moved to another file", note=renamed)
                 yield verdict
 
-    def _text(self, commit: str, path: str) -> str:
+    def _text(self, commit: str, path: str) -> Text:
         blob = self.store.find_object(f"{commit}:{path}")
         if blob is None:
-            return ""
+            return Text.of(None)
         if blob not in self._squeezed:
-            self._squeezed[blob] = squeeze(self.store.read_blob(blob))
+            self._squeezed[blob] = Text.of(self.store.read_blob(blob))
         return self._squeezed[blob]
 
     def _search(self, run: str, path: str) -> str | None:
-        if not self._texts:
-            entries = self.store.list_tree(self.onto)
-            self._texts = {
-                name: squeeze(self.store.read_blob(entry.blob))
+        """Return the one file that lines moved to, if there is evidence that they did.
+
+        It has them now and had them not; no other file got them; and one of the lines was
+        nowhere but in the file that they left, so that it is not what every module begins with.
+        """
+        new, old = self._release(self.onto), self._release(self.series.base)
+        found = [name for name, text in new.items() if name != path and run in text]
+        fresh = [name for name in found if run not in old.get(name, "")]
+        lines = [line for line in run.split("\n") if len(line) >= TELLING_CHARS]
+        others = [text for name, text in old.items() if name != path]
+        own = any(not any(f"\n{line}\n" in text for text in others) for line in lines)
+        return fresh[0] if len(fresh) == 1 and own else None
+
+    def _release(self, commit: str) -> dict[str, str]:
+        if commit not in self._releases:
+            entries = self.store.list_tree(commit)
+            self._releases[commit] = {
+                name: Text.of(self.store.read_blob(entry.blob)).loose
                 for name, entry in entries.items()
                 if name.endswith(".py")
             }
-        return next(
-            (name for name, text in self._texts.items() if name != path and run in text), None
-        )
+        return self._releases[commit]
 
 
 def _status(
@@ -219,4 +246,5 @@ def _renamed_to(diff: FileDiff, own: Sequence[FileDiff], landed: Sequence[FileDi
     others = [item.path for item in landed if item.path not in known]
     name = diff.path.rpartition("/")[2]
     same = [path for path in others if path.rpartition("/")[2] == name]
-    return next(iter(same or others), None)
+    likely = same or others
+    return likely[0] if len(likely) == 1 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +172,21 @@ def _insert(conflict: re.Match[bytes]) -> bytes:
     if base and theirs.endswith(base):
         return theirs[: -len(base)] + ours
     return conflict[0]
+
+
+def take_fewer(store: Repository, merged: Merged, other: Merged) -> tuple[Merged, tuple[str, ...]]:
+    """Return a merge with those files of ``other`` that conflict in fewer places, and their names.
+
+    Both are of one patch onto one tree.
+    """
+    ours, theirs = (Counter(one.path for one in list_conflicts(store, m)) for m in (merged, other))
+    entries = store.list_tree(other.tree, *merged.stages) if merged.stages else {}
+    paths = tuple(path for path in merged.stages if path in entries and theirs[path] < ours[path])
+    stages = {path: entry for path, entry in merged.stages.items() if path not in paths}
+    stages |= {path: other.stages[path] for path in paths if path in other.stages}
+    tree = put_blobs(store, merged.tree, {path: entries[path] for path in paths})
+    messages = merged.messages if stages or not paths else ()
+    return Merged(tree=tree, stages=stages, messages=messages), paths
 
 
 def settle_for_patch(store: Repository, merged: Merged) -> str:

@@ -81,7 +81,9 @@ def start_rebase(
             raise UsageError(f"{folder.name} is on {onto} already")
         series = opened.series
         if style is not None:
-            series = restyle_series(store, style.find(onto), opened.stack.patches, series)
+            found = style.find(onto)
+            console.note(f"format with {found.name}")
+            series = restyle_series(store, found, opened.stack.patches, series)
         plan = Plan(
             onto=onto,
             target=(target or folder).resolve(),
@@ -109,7 +111,9 @@ def _advance(
     console: Console,
 ) -> Rebased:
     """Carry patches until one conflicts or all are done."""
-    plan, merged = carry_patches(store, opened.stack.patches, base, plan, console)
+    plan, merged = carry_patches(
+        store, opened.stack.patches, base, plan, console, plain=opened.series
+    )
     if merged is not None:
         work_tree = stop_at_conflict(store, base.commit, session, plan, merged)
         return Rebased(reports=plan.reports, work_tree=work_tree)

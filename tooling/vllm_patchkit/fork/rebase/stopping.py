@@ -13,6 +13,7 @@ from vllm_patchkit.fork.rebase.carry import Carrier
 from vllm_patchkit.fork.rebase.merge import Merged
 from vllm_patchkit.fork.rebase.outcome import Status
 from vllm_patchkit.fork.rebase.progress import Plan
+from vllm_patchkit.fork.series import Series
 from vllm_patchkit.fork.store.git import Repository, open_repository
 from vllm_patchkit.fork.store.worktree import (
     BASE_REF,
@@ -27,10 +28,17 @@ MARKER = b"<<<<<<< "
 
 
 def carry_patches(
-    store: Repository, patches: Sequence[Patch], base: BaseTree, plan: Plan, console: Console
+    store: Repository,
+    patches: Sequence[Patch],
+    base: BaseTree,
+    plan: Plan,
+    console: Console,
+    *,
+    plain: Series | None = None,
 ) -> tuple[Plan, Merged | None]:
     """Carry patches until one conflicts or all are done.
 
+    :param plain: the old commits as they are written, where the plan's are formatted.
     :return: how far it came, and the merge that conflicts.
     """
     carrier = Carrier(
@@ -39,6 +47,7 @@ def carry_patches(
         series=plan.series,
         onto=base.commit,
         style=plan.style.find(plan.onto) if plan.style else None,
+        plain=plain,
     )
     with console.progress("carry", len(patches), unit="patches", scale=1) as bar:
         bar.advance(plan.index)

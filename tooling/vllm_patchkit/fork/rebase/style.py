@@ -18,6 +18,7 @@ from packaging.version import InvalidVersion, Version
 
 from vllm_patchkit.errors import HostError, UsageError
 from vllm_patchkit.fork.commits import author_of, commit_message
+from vllm_patchkit.fork.rebase.formatter import find_formatter, format_cached
 from vllm_patchkit.fork.rebase.merge import NOBODY, replace_files
 from vllm_patchkit.fork.series import Series
 from vllm_patchkit.fork.store.git import Entry, Person, Repository
@@ -38,6 +39,8 @@ known-first-party = ["{package}"]
 docstring-code-format = true
 """
 RUFF_SINCE = Version("0.11.1")
+# What vLLM's .pre-commit-config.yaml pins, before and after its conversion.
+RUFF, YAPF, ISORT = "0.14.0", "0.43.0", "6.0.1"
 CONFIG_NAME = "ruff.toml"
 SORT_ONLY = ("--select=I",)
 UNWRAPPED = "--config=line-length=320"
@@ -49,11 +52,19 @@ class Style:
     """A formatter: commands that take a folder of Python files as their last word.
 
     :param config: content of the ``ruff.toml`` that is laid into that folder, or None.
+    :param pinned: the name says which version it is.
     """
 
     name: str
     commands: tuple[tuple[str, ...], ...]
     config: str | None = None
+    pinned: bool = False
+
+    @property
+    def key(self) -> str | None:
+        """What decides the result but the file; None where a version is not known."""
+        words = [[word for word in command if "/" not in word] for command in self.commands]
+        return f"{self.name} {words} {self.config}" if self.pinned else None
 
 
 def find_style(
@@ -77,18 +88,22 @@ def find_style(
     if config is not None or _is_ruff_release(version):
         package = distribution.replace("-", "_")
         text = RUFF_CONFIG.format(package=package) if config is None else config.read_text()
-        ruff = _find_tool("ruff")
+        ruff, found = find_formatter("ruff", RUFF)
+        fix = ("check", "--fix", "--unsafe-fixes", "--exit-zero", "--quiet", "--no-cache")
         return Style(
-            name="ruff",
+            name=f"ruff {found}",
             config=text,
-            commands=(
-                (ruff, "check", "--fix", "--unsafe-fixes", "--exit-zero", "--quiet", "--no-cache"),
-                (ruff, "format", "--quiet", "--no-cache"),
-            ),
+            commands=((*ruff, *fix), (*ruff, "format", "--quiet", "--no-cache")),
+            pinned=True,
         )
-    isort = (_find_tool("isort"), "--quiet")
-    yapf = (_find_tool("yapf"), "--in-place", "--recursive", "--parallel", "--style=pep8")
-    return Style(name="yapf", commands=(yapf, isort))
+    isort, sorter = find_formatter("isort", ISORT)
+    yapf, found = find_formatter("yapf", YAPF)
+    in_place = ("--in-place", "--recursive", "--parallel", "--style=pep8")
+    return Style(
+        name=f"yapf {found} and isort {sorter}",
+        commands=((*yapf, *in_place), (*isort, "--quiet")),
+        pinned=True,
+    )
 
 
 def _is_ruff_release(version: str) -> bool:
@@ -100,7 +115,7 @@ def _is_ruff_release(version: str) -> bool:
 
 
 def _find_tool(name: str) -> str:
-    beside = Path(sys.executable).with_name(name)
+    beside = Path(sys.executable).parent / name
     found = str(beside) if beside.is_file() else shutil.which(name)
     if found is None:
         raise HostError(
@@ -119,6 +134,10 @@ def format_blobs(
     a folder named for its blob, under its own name: some rules look at it (``__init__.py``).
     """
     files = {blob: path for blob, path in blobs if path.endswith((".py", ".pyi"))}
+    return format_cached(style.key, files, lambda wanted: _format(store, style, wanted))
+
+
+def _format(store: Repository, style: Style, files: Mapping[str, str]) -> dict[str, bytes]:
     if not files:
         return {}
     with tempfile.TemporaryDirectory(prefix="patchkit-") as name:

@@ -50,6 +50,8 @@ def survey_rebase(
             found = style.find(onto) if style else None
             series = opened.series
             if found is not None:
+                console.note(f"format with {found.name}")
+            if found is not None:
                 series = restyle_series(store, found, patches, series)
             carrier = Carrier(
                 store=store,
@@ -57,6 +59,7 @@ def survey_rebase(
                 series=series,
                 onto=base.commit,
                 style=found,
+                plain=opened.series,
                 keep_going=True,
             )
             reports = []

@@ -1,7 +1,8 @@
 """Whether a hunk is still needed on a new release. Pure: lines in, verdict out.
 
-Lines are compared without their indentation and blank lines are left out, so that upstream's
-reformatting does not count as a difference.
+Blank lines are left out. Indentation is a part of a Python program: only lines that are there with
+it are merged. Where they are there with another one, upstream reformatted, or wrote another
+program; the verdict says no more than that white space differs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from vllm_patchkit.diff.model import Hunk
 Kind = Literal[
     "still needed",
     "merged upstream",
+    "only white space differs",
     "partly merged",
     "moved to another file",
     "would apply twice",
@@ -45,10 +47,23 @@ class Block:
     below: str
 
 
-def squeeze(data: bytes | None) -> str:
-    """Return a file's lines without indentation and blank lines, in a form to search in."""
-    lines = (line.strip() for line in (data or b"").decode("utf-8", "replace").splitlines())
-    return _run(line for line in lines if line)
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file's lines without blank ones, in a form to search in.
+
+    :param exact: with their indentation.
+    :param loose: without it.
+    """
+
+    exact: str
+    loose: str
+
+    @classmethod
+    def of(cls, data: bytes | None) -> Text:
+        """Return the text of a file's bytes."""
+        lines = (data or b"").decode("utf-8", "replace").splitlines()
+        kept = [line.rstrip() for line in lines if line.strip()]
+        return cls(_run(kept), _run(line.strip() for line in kept))
 
 
 def judge_hunk(
@@ -56,34 +71,40 @@ def judge_hunk(
     *,
     path: str,
     number: int,
-    target: str,
-    result: str | None,
+    target: Text,
+    result: Text | None,
     search: Search,
 ) -> HunkVerdict:
     """Return the verdict on a hunk.
 
-    :param target: :func:`squeeze` of the file in the new release (with the patches before).
-    :param result: :func:`squeeze` of the file after a clean merge; None after a conflict.
-    :param search: gives the path of another file of the release that holds a run of lines.
+    :param target: the file in the new release (with the patches before).
+    :param result: the file after a clean merge; None after a conflict.
+    :param search: gives the path of another file of the release that a run of lines, without
+        their indentation, moved to.
     """
-    blocks = list(_blocks(hunk))
-    there = [_is_there(block, target) for block in blocks]
+    exact = [_is_there(block, target.exact) for block in _blocks(hunk, loose=False)]
+    blocks = list(_blocks(hunk, loose=True))
+    # Of a block that changes nothing but white space, the lines without it say nothing.
+    loose = [
+        there or (block.removed != block.added and _is_there(block, target.loose))
+        for there, block in zip(exact, blocks, strict=True)
+    ]
     kind: Kind = "still needed"
     note = ""
-    if blocks and all(there):
-        kind = "merged upstream"
+    if blocks and all(loose):
+        kind = "merged upstream" if all(exact) else "only white space differs"
         if result is not None and any(_grows(block, target, result) for block in blocks):
             kind = "would apply twice"
-    elif any(there):
+    elif any(loose):
         kind = "partly merged"
-        note = f"{sum(there)} of {len(there)} changes are upstream"
-    elif elsewhere := _find_elsewhere(hunk, target, search):
+        note = f"{sum(loose)} of {len(loose)} changes are upstream"
+    elif elsewhere := _find_elsewhere(hunk, target.loose, search):
         kind, note = "moved to another file", elsewhere
     return HunkVerdict(path=path, hunk=number, verdict=kind, note=note)
 
 
-def _blocks(hunk: Hunk) -> Iterator[Block]:
-    lines = [(line.op, _text(line.content)) for line in hunk.lines]
+def _blocks(hunk: Hunk, *, loose: bool) -> Iterator[Block]:
+    lines = [(line.op, _text(line.content, loose=loose)) for line in hunk.lines]
     place = 0
     while place < len(lines):
         if lines[place][0] == " ":
@@ -101,8 +122,9 @@ def _blocks(hunk: Hunk) -> Iterator[Block]:
         place = end
 
 
-def _text(content: bytes) -> str:
-    return content.decode("utf-8", "replace").strip()
+def _text(content: bytes, *, loose: bool = True) -> str:
+    text = content.decode("utf-8", "replace")
+    return text.strip() if loose else text.rstrip()
 
 
 def _run(lines: Iterable[str]) -> str:
@@ -129,9 +151,9 @@ def _is_telling(lines: tuple[str, ...]) -> bool:
     return sum(map(len, lines)) >= TELLING_CHARS
 
 
-def _grows(block: Block, target: str, result: str) -> bool:
+def _grows(block: Block, target: Text, result: Text) -> bool:
     run = _run(block.added)
-    return bool(block.added) and result.count(run) > target.count(run)
+    return bool(block.added) and result.loose.count(run) > target.loose.count(run)
 
 
 def _find_elsewhere(hunk: Hunk, target: str, search: Search) -> str | None:

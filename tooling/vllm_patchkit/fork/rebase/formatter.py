@@ -1,0 +1,85 @@
+"""Formatters in the very version that a release pins, and what they made of a file before."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from vllm_patchkit.errors import CommandFailed, HostError
+from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.host.process import run
+
+Words = tuple[str, ...]
+Format = Callable[[dict[str, str]], dict[str, bytes]]
+
+
+def find_formatter(name: str, version: str) -> tuple[Words, str]:
+    """Return the command that runs a formatter, and the version that it is.
+
+    The pinned version is installed into a folder of the cache, once. Where no registry can be
+    reached, the one that is installed beside this program serves.
+
+    :raises HostError: neither can be had.
+    """
+    folder = cache_dir() / "tools" / f"{name}-{version}"
+    if not folder.is_dir():
+        try:
+            _install(name, version, folder)
+        except CommandFailed as failure:
+            return _find_installed(name, version, failure)
+    if (folder / "bin" / name).is_file() and name == "ruff":
+        return (str(folder / "bin" / name),), version
+    return ("env", f"PYTHONPATH={folder}", sys.executable, "-m", name), version
+
+
+def _install(name: str, version: str, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".tool-", dir=folder.parent) as held:
+        fresh = Path(held) / folder.name
+        argv: list[str | Path] = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input"]
+        argv += ["--disable-pip-version-check", "--no-cache-dir", "--target", fresh]
+        run([*argv, f"{name}=={version}"])
+        fresh.rename(folder)
+
+
+def _find_installed(name: str, version: str, failure: CommandFailed) -> tuple[Words, str]:
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    if found is None:
+        reason = failure.stderr_tail.strip().splitlines()[-1:] or [failure.message]
+        raise HostError(
+            f"--normalise needs {name} {version}, which pip cannot install: {reason[0]}",
+            hint=f"pip install {name}, or name a formatter with --formatter",
+        ) from None
+    words = run([found, "--version"]).decode("utf-8", "replace").split()
+    return (found,), next((word for word in words if word[:1].isdigit()), "of unknown version")
+
+
+def format_cached(key: str | None, files: dict[str, str], format_all: Format) -> dict[str, bytes]:
+    """Return blob id -> formatted content; what was formatted before is taken from the cache.
+
+    :param key: says formatter, version and settings; None formats anew.
+    :param files: blob id -> path.
+    :param format_all: formats what is not in the cache.
+    """
+    if key is None:
+        return format_all(files)
+    folder = cache_dir() / "formatted" / hashlib.sha256(key.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    # Some rules look at a file's name (__init__.py).
+    places = {blob: folder / f"{blob}-{path.rpartition('/')[2]}" for blob, path in files.items()}
+    known = {blob: place.read_bytes() for blob, place in places.items() if place.is_file()}
+    fresh = format_all({blob: path for blob, path in files.items() if blob not in known})
+    _keep(folder, ((places[blob], data) for blob, data in fresh.items()))
+    return known | fresh
+
+
+def _keep(folder: Path, files: Iterable[tuple[Path, bytes]]) -> None:
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as held:
+        for place, data in files:
+            (Path(held) / place.name).write_bytes(data)
+            (Path(held) / place.name).replace(place)
