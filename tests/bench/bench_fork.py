@@ -16,7 +16,7 @@ from pathlib import Path
 
 from timing import Row, Sample, run, take_turns
 
-from vllm_patchkit.wheel.pins import fetch_input
+from vllm_patchkit.wheel.fetch import fetch_input
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

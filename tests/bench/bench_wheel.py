@@ -10,7 +10,8 @@ from pathlib import Path
 from timing import Row, Sample, run, take_turns
 
 from vllm_patchkit.stack.read import find_stack, read_stack
-from vllm_patchkit.wheel.pins import fetch_input, find_base
+from vllm_patchkit.wheel.fetch import fetch_input
+from vllm_patchkit.wheel.pins import find_base
 
 TURNS = 5
 MEMORY_LIMIT = 128 << 20
@@ -20,7 +21,7 @@ def measure(work: Path, stack_name: str) -> Iterator[Row]:
     """Yield the rows of this benchmark; ``work`` is an empty folder on the disk to measure."""
     folder = find_stack(stack_name)
     stack = read_stack(folder)
-    base = fetch_input(find_base(stack.base.distribution, stack.base.version).name)
+    base = fetch_input(find_base(stack.base).name)
     out = work / "out"
 
     def build() -> Sample:

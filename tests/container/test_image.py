@@ -19,7 +19,7 @@ from support.containers import HARDENED, ROOT, Docker
 from vllm_patchkit.cli import main
 from vllm_patchkit.container.build import BuiltImage, build_image
 from vllm_patchkit.container.engine import connect
-from vllm_patchkit.container.plan import ImagePlan, find_files
+from vllm_patchkit.container.image import ImagePlan, find_files
 from vllm_patchkit.container.wheelfacts import read_wheel_facts
 from vllm_patchkit.host.terminal import Console
 

@@ -20,7 +20,7 @@ from vllm_patchkit.cli import main
 from vllm_patchkit.container.build import BuiltImage, build_image
 from vllm_patchkit.container.contents import read_image
 from vllm_patchkit.container.engine import ImageError, connect
-from vllm_patchkit.container.plan import ImagePlan, find_files
+from vllm_patchkit.container.image import ImagePlan, find_files
 from vllm_patchkit.container.wheelfacts import read_wheel_facts
 from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.host.terminal import Console

@@ -22,7 +22,7 @@ from support.pages import FENCE, SHELLS, Step, anchors, is_shown, links, read_co
 from vllm_patchkit.cli import COMMANDS, make_parser
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.wheel.pins import fetch_input
+from vllm_patchkit.wheel.fetch import fetch_input
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]

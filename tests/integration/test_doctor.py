@@ -18,7 +18,7 @@ from vllm_patchkit.cli import main
 from vllm_patchkit.doctor.diagnose import diagnose, read_model_need
 from vllm_patchkit.doctor.facts import collect_facts
 from vllm_patchkit.doctor.machine import weight_bytes
-from vllm_patchkit.wheel.pins import fetch_input
+from vllm_patchkit.wheel.fetch import fetch_input
 
 pytestmark = pytest.mark.network
 

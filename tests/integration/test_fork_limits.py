@@ -12,7 +12,7 @@ import pytest
 
 from support.big_stack import write_big_stack
 from support.forks import Git, call, read_patches
-from vllm_patchkit.wheel.pins import fetch_input
+from vllm_patchkit.wheel.fetch import fetch_input
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 

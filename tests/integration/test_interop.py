@@ -17,7 +17,7 @@ from vllm_patchkit.diff.parse import parse_diff
 from vllm_patchkit.errors import HunkMismatch
 from vllm_patchkit.stack.model import Lock, LockedFile, Stack
 from vllm_patchkit.stack.read import read_lock, read_stack
-from vllm_patchkit.wheel.pins import fetch_input
+from vllm_patchkit.wheel.fetch import fetch_input
 
 pytestmark = pytest.mark.network
 

@@ -13,7 +13,7 @@ import pytest
 
 from support.pages import is_shown, read_steps
 from vllm_patchkit.host.cache import cache_dir
-from vllm_patchkit.wheel.pins import fetch_input
+from vllm_patchkit.wheel.fetch import fetch_input
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 

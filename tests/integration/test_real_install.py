@@ -15,7 +15,7 @@ import pytest
 from support.peers import gnu_patch
 from vllm_patchkit.operations.targets import apply, identify, revert, status, verify
 from vllm_patchkit.stack.read import read_lock, read_stack
-from vllm_patchkit.wheel.pins import fetch_input
+from vllm_patchkit.wheel.fetch import fetch_input
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 

@@ -19,7 +19,7 @@ from vllm_patchkit import __version__
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.toml import parse_toml
-from vllm_patchkit.wheel.pins import fetch_input
+from vllm_patchkit.wheel.fetch import fetch_input
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
@@ -183,7 +183,7 @@ def test_what_smoke_and_image_need_is_there(elsewhere: Path) -> None:
     """Both look for a checkout first and then for what the package brings."""
     code = (
         "from pathlib import Path\n"
-        "from vllm_patchkit.container.plan import find_files, find_requirements as for_image\n"
+        "from vllm_patchkit.container.image import find_files, find_requirements as for_image\n"
         "from vllm_patchkit.launch.wheel_environment import find_requirements as for_smoke\n"
         "files = find_files(Path.cwd())\n"
         "print(files / 'Dockerfile', for_image('cuda', files), for_image('cpu', files),\n"

@@ -24,8 +24,8 @@ from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.read import find_stack, read_lock, read_stack
 from vllm_patchkit.wheel import pins
 from vllm_patchkit.wheel.build import build_wheel
+from vllm_patchkit.wheel.fetch import fetch_input
 from vllm_patchkit.wheel.metadata import WheelName
-from vllm_patchkit.wheel.pins import fetch_input
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 

@@ -16,7 +16,7 @@ from vllm_patchkit.diff.format import format_diff
 from vllm_patchkit.diff.names import encode_name
 from vllm_patchkit.diff.parse import parse_diff
 from vllm_patchkit.diff.reverse import reverse_diff
-from vllm_patchkit.wheel.pins import fetch_input
+from vllm_patchkit.wheel.fetch import fetch_input
 
 pytestmark = pytest.mark.network
 

@@ -18,7 +18,7 @@ from support.images import LAYERS, inspected, make_patched_wheel
 from vllm_patchkit.container import engine as engine_module
 from vllm_patchkit.container.build import BuiltImage, build_image
 from vllm_patchkit.container.engine import ImageError, require_image
-from vllm_patchkit.container.plan import ImagePlan, find_revision, source_epoch
+from vllm_patchkit.container.image import ImagePlan, find_revision, source_epoch
 from vllm_patchkit.container.wheelfacts import find_wheel, read_wheel_facts
 from vllm_patchkit.errors import HostError, UsageError, WheelError
 from vllm_patchkit.host.terminal import Console

@@ -8,7 +8,7 @@ import pytest
 
 from support.stacks import METADATA, write_stack
 from vllm_patchkit.errors import PatchFormatError, StackError, UsageError
-from vllm_patchkit.stack import read
+from vllm_patchkit.host import shipped as shipped_files
 from vllm_patchkit.stack.read import find_stack, read_files, read_lock, read_stack
 
 
@@ -87,7 +87,7 @@ def test_find_in_the_package(folder: Path, tmp_path: Path, monkeypatch):
     """The stacks that come with the package are found from anywhere."""
     package = tmp_path / "package" / "vllm_patchkit"
     shipped = write_stack(package / "_stacks" / "shipped")
-    monkeypatch.setattr(read, "__file__", str(package / "stack" / "read.py"))
+    monkeypatch.setattr(shipped_files, "PACKAGE", package)
     assert find_stack("shipped", start=tmp_path / "nowhere") == shipped
 
 

@@ -12,10 +12,11 @@ import pytest
 from support.wheels import TAGS, sha256, write_inputs
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError, WheelError
 from vllm_patchkit.stack.model import Base
-from vllm_patchkit.wheel import fetch, pins
+from vllm_patchkit.wheel import download, fetch, pins
+from vllm_patchkit.wheel.fetch import fetch_input
 from vllm_patchkit.wheel.flavor import find_flavor, read_flavors
 from vllm_patchkit.wheel.metadata import WheelName
-from vllm_patchkit.wheel.pins import fetch_input, find_base, find_input, read_inputs
+from vllm_patchkit.wheel.pins import find_base, find_input, read_inputs
 
 BASE = f"vllm-0.11.0-{TAGS}.whl"
 
@@ -50,7 +51,7 @@ def downloads(
         on_line("noise")
         (folder / wheel.name).write_bytes(wheel.read_bytes())
 
-    monkeypatch.setattr(fetch, "stream", stream)
+    monkeypatch.setattr(download, "stream", stream)
     return calls
 
 
@@ -58,7 +59,7 @@ def test_a_cached_wheel_is_hashed_once(
     cache: Path, downloads: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert fetch_input("base") == cache / BASE
-    monkeypatch.setattr(pins, "hash_file", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr(fetch, "file_sha256", lambda *_: pytest.fail("hashed again"))
     assert fetch_input("base") == cache / BASE
     assert downloads == []
 

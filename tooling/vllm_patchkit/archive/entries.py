@@ -24,6 +24,7 @@ from vllm_patchkit.archive.zipformat import (
     LOCAL_MAGIC,
     STORED,
     Entry,
+    Moment,
     parse_extra,
 )
 
@@ -46,6 +47,7 @@ class Member:
     executable: bool
     header_offset: int
     data_offset: int
+    modified: Moment
 
     @property
     def is_folder(self) -> bool:

@@ -192,6 +192,7 @@ class Archive:
             executable=bool((entry.attributes >> 16) & 0o111),
             header_offset=entry.header_offset,
             data_offset=entry.header_offset + name_end + extra_size,
+            modified=entry.modified,
         )
         return member, flaws
 

@@ -33,6 +33,10 @@ EXTRA_UNICODE_PATH = 0x7075
 FULL_16 = 0xFFFF
 FULL_32 = 0xFFFFFFFF
 
+Moment = tuple[int, int, int, int, int, int]
+"""Year to second, in no time zone."""
+EARLIEST: Moment = (1980, 1, 1, 0, 0, 0)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
@@ -48,6 +52,7 @@ class Entry:
     header_offset: int
     extra: bytes
     length: int
+    modified: Moment
 
     @property
     def label(self) -> str:
@@ -90,7 +95,7 @@ def parse_directory(data: bytes) -> Iterator[Entry]:
     position = 0
     while position + CENTRAL_ENTRY.size <= len(data):
         row = CENTRAL_ENTRY.unpack_from(data, position)
-        magic, _, _, flags, method, _, _, crc, packed, size, name_size, extra_size = row[:12]
+        magic, _, _, flags, method, time, date, crc, packed, size, name_size, extra_size = row[:12]
         comment_size, _, _, attributes, header_offset = row[12:]
         start, name_at = position, position + CENTRAL_ENTRY.size
         extra_at = name_at + name_size
@@ -108,7 +113,15 @@ def parse_directory(data: bytes) -> Iterator[Entry]:
             header_offset=header_offset,
             extra=data[extra_at : extra_at + extra_size],
             length=position - start,
+            modified=_moment(date, time),
         )
+
+
+def _moment(date: int, time: int) -> Moment:
+    """Return a date and time as DOS packs them; one that is none is the earliest."""
+    year, month, day = (date >> 9) + 1980, date >> 5 & 0xF, date & 0x1F
+    found = (year, month, day, time >> 11, time >> 5 & 0x3F, (time & 0x1F) * 2)
+    return max(found, EARLIEST)
 
 
 def parse_extra(data: bytes) -> list[int] | None:

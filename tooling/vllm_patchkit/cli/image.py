@@ -17,7 +17,7 @@ from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.container.build import BuiltImage
-    from vllm_patchkit.container.plan import ImagePlan
+    from vllm_patchkit.container.image import ImagePlan
 
 EXAMPLES = """\
   vllm-patchkit image --flavor cuda
@@ -29,7 +29,7 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``image``."""
-    from vllm_patchkit.container.plan import DEFAULT_BASE
+    from vllm_patchkit.container.image import DEFAULT_BASE
 
     parser.add_argument("--flavor", choices=["cuda", "cpu"], default="cuda", help="default: cuda")
     parser.add_argument("--wheel", type=Path, help="default: the only one in wheels/out")
@@ -78,10 +78,10 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _make_plan(args: argparse.Namespace) -> ImagePlan:
-    from vllm_patchkit.container import plan
+    from vllm_patchkit.container import image
     from vllm_patchkit.container.wheelfacts import find_wheel, read_wheel_facts
 
-    files = args.files or plan.find_files(Path.cwd())
+    files = args.files or image.find_files(Path.cwd())
     # Beside the Dockerfile of a checkout; an installed toolkit writes wheels where it is called.
     outputs = [place / "wheels" / "out" for place in (files.parent, Path.cwd())]
     out = next(filter(Path.is_dir, outputs), outputs[0])
@@ -89,14 +89,14 @@ def _make_plan(args: argparse.Namespace) -> ImagePlan:
     for option, path in (("--flash-attn", args.flash_attn), ("--wheelhouse", args.wheelhouse)):
         if path and not path.exists():
             raise UsageError(f"{option}: there is no {path}")
-    return plan.ImagePlan(
+    return image.ImagePlan(
         files=files,
         base_image=args.base_image,
         wheel=wheel,
-        requirements=args.requirements or plan.find_requirements(wheel.flavor, files),
+        requirements=args.requirements or image.find_requirements(wheel.flavor, files),
         flash_attn=args.flash_attn,
-        revision=plan.find_revision(files),
-        epoch=plan.source_epoch(),
+        revision=image.find_revision(files),
+        epoch=image.source_epoch(),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from vllm_patchkit.container.context import context_size, stream_context
 from vllm_patchkit.container.engine import Engine, ImageError, engine_errors, require_image
-from vllm_patchkit.container.plan import DOCKERFILE, ImagePlan
+from vllm_patchkit.container.image import DOCKERFILE, ImagePlan
 from vllm_patchkit.container.seal import OWN_LAYERS, format_archive, format_config, image_id
 from vllm_patchkit.container.wheelhouse import serve_wheelhouse
 from vllm_patchkit.host.terminal import Console

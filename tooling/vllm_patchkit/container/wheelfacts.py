@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
+from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import UsageError, WheelError
 from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.stack.applied import APPLIED, parse_applied
@@ -42,10 +42,11 @@ def read_wheel_facts(path: Path) -> WheelFacts:
         raise UsageError(f"there is no wheel {path}", hint="make build-wheel makes one")
     try:
         _, version, _, tags = parse_wheel_filename(path.name)
-        with zipfile.ZipFile(path) as archive:
-            records = [name for name in archive.namelist() if name.endswith(f"/{APPLIED}")]
+        with Archive(path) as archive:
+            names = (member.name for member in archive.members)
+            records = [name for name in names if name.endswith(f"/{APPLIED}")]
             applied = [parse_applied(archive.read(name), name) for name in records]
-    except (InvalidWheelFilename, zipfile.BadZipFile) as error:
+    except (InvalidWheelFilename, WheelError) as error:
         raise UsageError(f"{path} is not a wheel: {error}") from error
     if not applied:
         raise WheelError(

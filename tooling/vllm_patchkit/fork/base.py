@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import calendar
 import re
-import sys
-import tempfile
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,32 +12,22 @@ from pathlib import Path, PurePosixPath
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from vllm_patchkit.archive.entries import Member
+from vllm_patchkit.archive.reader import Archive
+from vllm_patchkit.archive.zipformat import EARLIEST
 from vllm_patchkit.diff.paths import path_fault
-from vllm_patchkit.errors import CommandFailed, HostError, UsageError, WheelError
+from vllm_patchkit.errors import CommandFailed, UsageError, WheelError
 from vllm_patchkit.fork.store.git import Person, Repository
 from vllm_patchkit.fork.store.repository import Change, File, import_commits
-from vllm_patchkit.host.cache import cache_dir
-from vllm_patchkit.host.process import run
+from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.model import Base
-from vllm_patchkit.wheel.pins import (
-    WheelInput,
-    fetch_input,
-    fetch_pinned,
-    hash_file,
-    keep_wheel,
-    read_inputs,
-)
+from vllm_patchkit.stack.modes import mode_of
+from vllm_patchkit.wheel.fetch import fetch_release, keep_wheel
+from vllm_patchkit.wheel.pins import WheelInput
 
 COMPILED = (".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".cubin", ".fatbin", ".pyc")
 MAX_FILE_BYTES = 16 << 20
-EXECUTABLE = 0o111
-# Wheels for another machine serve as well: only their Python files are read.
-PLATFORMS = (
-    "any", "manylinux1_x86_64", "manylinux2014_x86_64", "manylinux_2_28_x86_64",
-    "manylinux_2_31_x86_64", "manylinux_2_35_x86_64",
-)  # fmt: skip
-PYTHONS = ("3.12", "3.11", "3.10", "3.13")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,8 +133,8 @@ def load_base(store: Repository, spec: BaseSpec, console: Console) -> BaseTree:
     if commit is None and not (digest or spec.pin):
         commit = _only_source(store, ref)
     if commit is None:
-        wheel = spec.wheel or fetch_wheel(spec, console)
-        digest = digest or hash_file(wheel, console)
+        wheel = spec.wheel or fetch_release(spec.distribution, spec.version, console, spec.pin)
+        digest = digest or file_sha256(wheel, console)
         console.note(f"read {wheel.name} into the store")
         commit = _import_wheel(store, spec, wheel, digest)
         for name in {ref, _ref_of(spec, digest)}:
@@ -185,57 +172,14 @@ def _describe(store: Repository, spec: BaseSpec, commit: str) -> BaseTree:
     )
 
 
-def fetch_wheel(spec: BaseSpec, console: Console) -> Path:
-    """Return the path of a release's wheel in the cache; pinned ones are checked by sha256.
-
-    :raises HostError: pip finds no wheel, or cannot reach the registry.
-    """
-    if spec.pin is not None:
-        return fetch_pinned(spec.pin, console)
-    name = f"{spec.distribution}-{spec.version}"
-    if name in read_inputs():
-        return fetch_input(name, console)
-    folder = cache_dir() / "inputs"
-    folder.mkdir(exist_ok=True)
-    stem = f"{spec.distribution.replace('-', '_')}-{spec.version}-"
-    kept = sorted(path for path in folder.glob("*.whl") if path.name.lower().startswith(stem))
-    return kept[0] if kept else _download(spec, folder, console)
-
-
-def _download(spec: BaseSpec, folder: Path, console: Console) -> Path:
-    argv: list[str | Path] = [sys.executable, "-m", "pip", "download", "--no-input", "--no-deps"]
-    argv += ["--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--no-cache-dir"]
-    console.note(f"fetch the wheel of {spec} with pip")
-    reasons = []
-    for python in ("", *PYTHONS):
-        foreign = [f"--python-version={python}", *(f"--platform={name}" for name in PLATFORMS)]
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as name:
-            words = [*argv, *(foreign if python else []), "--dest", name]
-            try:
-                run([*words, f"{spec.distribution}=={spec.version}"])
-            except CommandFailed as failure:
-                reasons.append(failure.stderr_tail.strip().splitlines()[-1:])
-                continue
-            (wheel,) = Path(name).glob("*.whl")
-            return wheel.rename(folder / wheel.name)
-    raise HostError(
-        f"pip cannot download a wheel of {spec}: {''.join(reasons[0])}",
-        hint=f"check the version and pip's index settings, or put the wheel into {folder}",
-    )
-
-
-def _open_wheel(wheel: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(wheel)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise WheelError(f"{wheel} is not a wheel: {error}") from None
-
-
 def _import_wheel(store: Repository, spec: BaseSpec, wheel: Path, digest: str) -> str:
-    with _open_wheel(wheel) as archive:
-        members = list(_source_members(archive, wheel))
-        files = {info.filename: File(archive.read(info), _mode_of(info)) for info in members}
-        built = max((info.date_time for info in members), default=(1980, 1, 1, 0, 0, 0))
+    with Archive(wheel) as archive:
+        members = list(_source_members(archive))
+        files = {
+            one.name: File(archive.read(one.name), mode_of(executable=one.executable))
+            for one in members
+        }
+        built = max((one.modified for one in members), default=EARLIEST)
     date = f"{calendar.timegm((*built, 0, 0, 0))} +0000"
     root = _find_root(files)
     change = Change(
@@ -247,22 +191,18 @@ def _import_wheel(store: Repository, spec: BaseSpec, wheel: Path, digest: str) -
     return commit
 
 
-def _source_members(archive: zipfile.ZipFile, wheel: Path) -> Iterator[zipfile.ZipInfo]:
-    for info in archive.infolist():
-        name = info.filename
+def _source_members(archive: Archive) -> Iterator[Member]:
+    for member in archive.members:
+        name = member.name
         top = name.split("/", 1)[0]
-        if info.is_dir() or name.endswith(COMPILED) or info.file_size > MAX_FILE_BYTES:
+        if member.is_folder or name.endswith(COMPILED) or member.size > MAX_FILE_BYTES:
             continue
         if top.endswith((".dist-info", ".data")) or top.endswith(".libs"):
             continue
         fault = path_fault(name)
         if fault:
-            raise WheelError(f"{wheel.name}: the member {name!r} is refused: {fault}")
-        yield info
-
-
-def _mode_of(info: zipfile.ZipInfo) -> str:
-    return "100755" if info.external_attr >> 16 & EXECUTABLE else "100644"
+            raise WheelError(f"{archive.path.name}: the member {name!r} is refused: {fault}")
+        yield member
 
 
 def _find_root(files: dict[str, File]) -> str:

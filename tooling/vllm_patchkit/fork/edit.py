@@ -45,7 +45,7 @@ from vllm_patchkit.stack.folder import METADATA
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Base, Stack
 from vllm_patchkit.stack.read import read_stack
-from vllm_patchkit.wheel.pins import keep_wheel
+from vllm_patchkit.wheel.fetch import keep_wheel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

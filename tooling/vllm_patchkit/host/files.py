@@ -6,15 +6,22 @@ import hashlib
 import os
 from pathlib import Path
 
+from vllm_patchkit.host.terminal import Console
+
 BLOCK_BYTES = 1 << 20
 
 
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file of any size, in lower-case hexadecimal."""
+def file_sha256(path: Path, console: Console | None = None) -> str:
+    """Return the sha256 of a file of any size, in lower-case hexadecimal.
+
+    :param console: shows how far it is.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK_BYTES):
+    console = console or Console(quiet=True)
+    with console.progress(f"hash {path.name}", path.stat().st_size) as bar, path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
             digest.update(block)
+            bar.advance(len(block))
     return digest.hexdigest()
 
 

@@ -19,13 +19,13 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 from vllm_patchkit.errors import HostError
+from vllm_patchkit.host.shipped import PACKAGE
 from vllm_patchkit.launch.subject import Event, Subject
 
-WORKER = Path(__file__).resolve().parents[1] / "worker"
+WORKER = PACKAGE / "worker"
 PATIENCE_S = 20.0
 STDERR_TAIL_BYTES = 4000
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import uuid
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vllm_patchkit.archive.reader import Archive
+from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import HostError, UsageError, WheelError
 from vllm_patchkit.host.files import file_sha256
 
@@ -79,13 +79,13 @@ def read_locks(wheel: Path) -> dict[str, str]:
     :raises WheelError: not a wheel, or not a patched one.
     """
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with Archive(wheel) as archive:
             locks = {
-                Path(name).parent.name: hashlib.sha256(archive.read(name)).hexdigest()
-                for name in archive.namelist()
+                Path(name).parent.name: sha256_hex(archive.read(name))
+                for name in (member.name for member in archive.members)
                 if f".dist-info/{RECORDS}/" in name and name.endswith("/lock.json")
             }
-    except (OSError, zipfile.BadZipFile) as error:
+    except WheelError as error:
         raise WheelError(f"{wheel} cannot be read as a wheel: {error}") from error
     if not locks:
         raise WheelError(

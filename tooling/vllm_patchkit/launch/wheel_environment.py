@@ -21,6 +21,7 @@ from vllm_patchkit.errors import CommandFailed, HostError, UsageError
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.files import file_sha256, replace_file
 from vllm_patchkit.host.process import run
+from vllm_patchkit.host.shipped import find_file, folders_around, shipped_folders
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.launch.subject import read_locks
 
@@ -94,14 +95,11 @@ def find_requirements(wheel_name: str) -> Path:
     """
     flavor = "cpu" if re.match(r"vllm[-_]cpu[-_]", wheel_name) or "cpu" in wheel_name else "cuda"
     name = f"requirements-{flavor}.lock"
-    package = Path(__file__).resolve().parents[1]
-    here = Path.cwd()
-    folders = [place / "wheels" for place in (here, *here.parents)]
-    folders += [package / "_wheels", package.parents[1] / "wheels"]
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    raise HostError(f"{name} was not found", hint="give the lock with --requirements FILE")
+    folders = [*folders_around("wheels", Path.cwd()), *shipped_folders("wheels")]
+    found = find_file(name, folders)
+    if found is None:
+        raise HostError(f"{name} was not found", hint="give the lock with --requirements FILE")
+    return found
 
 
 @contextmanager

@@ -7,11 +7,11 @@ import re
 import shutil
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.host.process import run
@@ -84,8 +84,8 @@ def make_release(
 def statements(wheel: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the SBOMs and the provenance inside a wheel, named after it."""
     stem = wheel.name.removesuffix(".whl")
-    with zipfile.ZipFile(wheel) as archive:
-        for member in sorted(archive.namelist()):
+    with Archive(wheel) as archive:
+        for member in sorted(member.name for member in archive.members):
             head, _, rest = member.partition(".dist-info/")
             if rest and "/" not in head and any(mark in f"/{rest}" for mark in EXTRACTS):
                 yield f"{stem}.{rest.rsplit('/', 1)[-1]}", archive.read(member)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.host.shipped import folders_around, shipped_folders
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
 from vllm_patchkit.stack.lock import parse_lock
 from vllm_patchkit.stack.locked import LockedStack, make_locked
@@ -100,7 +101,7 @@ def list_stacks(*, start: Path | None = None) -> list[Path]:
 
 def shipped_stacks() -> list[Path]:
     """Return the folders of the stacks that come with this package, wherever it is called."""
-    return next(filter(None, map(_list_stacks, _shipped_places())), [])
+    return next(filter(None, map(_list_stacks, shipped_folders("patches"))), [])
 
 
 def _find_only_stack(places: list[Path]) -> Path:
@@ -123,14 +124,7 @@ def _has_distribution(folder: Path) -> bool:
 
 def _stack_places(start: Path) -> list[Path]:
     """Return the folders that may hold stacks, nearest first."""
-    here = start.resolve()
-    return [*(folder / "patches" for folder in (here, *here.parents)), *_shipped_places()]
-
-
-def _shipped_places() -> list[Path]:
-    package = Path(__file__).resolve().parents[1]
-    # An editable install has no _stacks folder; its stacks are those of the checkout.
-    return [package / "_stacks", package.parents[1] / "patches"]
+    return [*folders_around("patches", start), *shipped_folders("patches")]
 
 
 def _list_stacks(place: Path) -> list[Path]:

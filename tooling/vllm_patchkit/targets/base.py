@@ -35,9 +35,9 @@ def open_base(spec: str | Path | None, base: Base, console: Console) -> Target:
 
 
 def _compare_wheel(target: Target, base: Base, console: Console) -> None:
-    from vllm_patchkit.wheel.pins import hash_file
+    from vllm_patchkit.host.files import file_sha256
 
-    found = hash_file(target.location, console)
+    found = file_sha256(target.location, console)
     if found != base.sha256:
         console.note(
             f"{target.location} is another file (sha256 {found[:12]}) than the stack was cut from, "
@@ -47,13 +47,14 @@ def _compare_wheel(target: Target, base: Base, console: Console) -> None:
 
 def open_release(base: Base, version: str, console: Console) -> Target:
     """Return the wheel of one release of the base's distribution, fetched if it is not cached."""
-    from vllm_patchkit.fork.base import BaseSpec, fetch_wheel
+    from vllm_patchkit.wheel.fetch import fetch_release
+    from vllm_patchkit.wheel.pins import WheelInput
 
     if not base.distribution:
         raise UsageError(
             "this stack is cut from a plain folder, which cannot be fetched",
             hint="name the folder with --base DIR",
         )
-    pinned = base if version == base.version else replace(base, wheel="", sha256="")
-    spec = BaseSpec.of_base(replace(pinned, version=version))
-    return find_target(fetch_wheel(spec, console), base=replace(base, version=version))
+    pin = WheelInput.of_base(base) if version == base.version else None
+    wheel = fetch_release(base.distribution, version, console, pin)
+    return find_target(wheel, base=replace(base, version=version))

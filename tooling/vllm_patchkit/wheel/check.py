@@ -18,10 +18,11 @@ from vllm_patchkit.stack.series import parse_series
 from vllm_patchkit.version import __version__
 from vllm_patchkit.wheel.build import write_plan
 from vllm_patchkit.wheel.contents import WheelContents, read_contents
+from vllm_patchkit.wheel.fetch import cached_wheel, fetch_input
 from vllm_patchkit.wheel.flavor import find_flavor
 from vllm_patchkit.wheel.ingredients import Ingredient, open_recipe
 from vllm_patchkit.wheel.members import WheelPlan
-from vllm_patchkit.wheel.pins import WheelInput, cached_wheel, fetch_input, read_inputs
+from vllm_patchkit.wheel.pins import WheelInput, read_inputs
 from vllm_patchkit.wheel.plan import plan_wheel
 from vllm_patchkit.wheel.provenance import FILE_NAME, Material, Provenance, parse_provenance
 from vllm_patchkit.wheel.recipe import Order

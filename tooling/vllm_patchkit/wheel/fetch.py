@@ -1,103 +1,141 @@
-"""Fetching a pinned wheel with pip's own download."""
+"""Wheels in the cache, by name or by digest; what is missing is downloaded."""
 
 from __future__ import annotations
 
 import os
-import sys
+import shutil
 import tempfile
-from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
-from vllm_patchkit.errors import CommandFailed, HostError, WheelError
-from vllm_patchkit.host.process import stream
-from vllm_patchkit.host.terminal import Console, Progress
-from vllm_patchkit.wheel.pins import WheelInput, hash_file
-
-# abi3 wheels run on every Python since the one in their tag; pip wants to be told one.
-ABI3_PYTHON = "312"
-RAW_PROGRESS_SINCE = (24, 1)
-RESUME_SINCE = (25, 1)
+from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.host.files import file_sha256
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.wheel.pins import WheelInput, find_input, read_inputs
 
 
-def download(entry: WheelInput, path: Path, console: Console) -> None:
-    """Put the pinned wheel at ``path``, with pip; nothing else ever appears there.
+def keep_wheel(path: Path, console: Console | None = None) -> str:
+    """Put a wheel into the cache under its sha256, and return that.
 
-    :raises HostError: pip is missing, or cannot download.
-    :raises WheelError: what it brought is not what is pinned.
+    It is linked where that is possible, so that 440 MB cost no second 440.
     """
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as name:
-        folder = Path(name)
-        requirements = folder / "requirements.txt"
-        requirements.write_text(
-            f"{entry.distribution}=={entry.version} --hash=sha256:{entry.sha256}\n"
-        )
-        # pip assembles the download in TMPDIR, which is often too small for 440 MB.
-        environment = {**os.environ, "TMPDIR": name, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        with console.progress(f"fetch {entry.file}", entry.size_bytes) as bar:
+    digest = file_sha256(path, console)
+    kept = kept_wheel(digest, path.name)
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".keep-", dir=kept.parent) as name:
+            fresh = Path(name) / path.name
             try:
-                stream(_pip_argv(entry, requirements, folder), _reporter(bar), env=environment)
-            except CommandFailed as failure:
-                raise _fetch_error(entry, path, failure) from None
-        fetched = folder / entry.file
-        if not fetched.is_file():
-            found = ", ".join(sorted(file.name for file in folder.glob("*.whl"))) or "nothing"
-            raise WheelError(f"fetching {entry.name}: expected {entry.file}, pip brought {found}")
-        if hash_file(fetched, console) != entry.sha256:
-            raise WheelError(f"fetching {entry.name}: the sha256 is not {entry.sha256}")
-        fetched.chmod(0o644)
-        fetched.replace(path)
+                os.link(path.resolve(), fresh)
+            except OSError:
+                shutil.copyfile(path, fresh)
+            fresh.replace(kept)
+    return digest
 
 
-def _pip_argv(entry: WheelInput, requirements: Path, folder: Path) -> list[str | Path]:
-    argv: list[str | Path] = [sys.executable, "-m", "pip", "download", "--no-input"]
-    argv += ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--require-hashes"]
-    argv += _tag_options(entry.file)
-    version = _pip_version()
-    argv.append("--progress-bar=" + ("raw" if version >= RAW_PROGRESS_SINCE else "off"))
-    if version >= RESUME_SINCE:
-        argv.append("--resume-retries=20")
-    return [*argv, "--dest", folder, "--requirement", requirements]
+def kept_wheel(sha256: str, file: str) -> Path:
+    """Return where in the cache a wheel of that digest is kept, if it is."""
+    return cache_dir() / "wheels" / sha256 / file
 
 
-def _tag_options(file: str) -> list[str]:
-    """Return the options with which pip takes a wheel of these tags, whatever runs it."""
-    python, abi, platform = file.removesuffix(".whl").split("-")[-3:]
-    if not python.startswith("cp"):
-        return ["--ignore-requires-python"]
-    release = ABI3_PYTHON if abi == "abi3" else python.split(".")[0].removeprefix("cp")
-    options = ["--implementation", "cp", "--abi", abi]
-    for name in platform.split("."):
-        options += ["--platform", name]
-    return [*options, "--python-version", f"{release[0]}.{release[1:]}"]
+def fetch_pinned(entry: WheelInput, console: Console | None = None) -> Path:
+    """Return the path of the very wheel in the cache: found by its digest, or downloaded.
+
+    :raises HostError: no registry has it.
+    """
+    console = console or Console(quiet=True)
+    if read_inputs().get(entry.name) == entry:
+        return fetch_input(entry.name, console)
+    if cached := cached_wheel(entry, console):
+        return cached
+    from vllm_patchkit.wheel.download import download
+
+    path = kept_wheel(entry.sha256, entry.file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    download(entry, path, console)
+    _write_stamp(entry, path)
+    return path
 
 
-def _pip_version() -> tuple[int, int]:
+def cached_wheel(entry: WheelInput, console: Console) -> Path | None:
+    """Return where in the cache the very wheel is, found by its digest; None where it is not."""
+    places = (kept_wheel(entry.sha256, entry.file), cache_dir() / "inputs" / entry.file)
+    return next((one for one in places if one.is_file() and _holds(entry, one, console)), None)
+
+
+def _holds(entry: WheelInput, path: Path, console: Console) -> bool:
+    if _is_stamped(entry, path):
+        return True
+    if file_sha256(path, console) != entry.sha256:
+        return False
+    _write_stamp(entry, path)
+    return True
+
+
+def fetch_input(name: str, console: Console | None = None) -> Path:
+    """Return the path of a pinned wheel in the cache, downloading it first if it is not there.
+
+    A cached file is trusted when its stamp says that these very bytes (size, modification time,
+    inode) were hashed before; otherwise it is hashed now, and replaced if it is wrong.
+
+    :raises HostError: it cannot be downloaded.
+    :raises WheelError: what was downloaded is not what is pinned.
+    """
+    entry = find_input(name)
+    console = console or Console(quiet=True)
+    folder = cache_dir() / "inputs"
+    folder.mkdir(exist_ok=True)
+    path = folder / entry.file
+    if path.is_file():
+        if _holds(entry, path, console):
+            return path
+        console.note(f"{path} is damaged (its sha256 is not the pinned one): fetching it again")
+    # Starting programs is slow to import, and seldom needed.
+    from vllm_patchkit.wheel.download import download
+
+    download(entry, path, console)
+    _write_stamp(entry, path)
+    return path
+
+
+def fetch_release(
+    distribution: str, version: str, console: Console, pin: WheelInput | None = None
+) -> Path:
+    """Return the path of a wheel of a release in the cache; pinned ones are checked by sha256.
+
+    :param pin: which wheel of the release it has to be; None takes any.
+    :raises HostError: pip finds no wheel, or cannot reach the registry.
+    """
+    if pin is not None:
+        return fetch_pinned(pin, console)
+    name = f"{distribution}-{version}"
+    if name in read_inputs():
+        return fetch_input(name, console)
+    folder = cache_dir() / "inputs"
+    folder.mkdir(exist_ok=True)
+    stem = f"{distribution.replace('-', '_')}-{version}-"
+    kept = sorted(path for path in folder.glob("*.whl") if path.name.lower().startswith(stem))
+    if kept:
+        return kept[0]
+    from vllm_patchkit.wheel.download import download_release
+
+    return download_release(distribution, version, folder, console)
+
+
+def _stamp_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.verified")
+
+
+def _stamp(entry: WheelInput, path: Path) -> str:
+    stat = path.stat()
+    return f"{entry.sha256} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\n"
+
+
+def _is_stamped(entry: WheelInput, path: Path) -> bool:
     try:
-        major, minor = metadata.version("pip").split(".")[:2]
-    except metadata.PackageNotFoundError:
-        raise HostError(
-            f"{sys.executable} has no pip to download with",
-            hint=f"{sys.executable} -m ensurepip --upgrade, or name a wheel with --base",
-        ) from None
-    return int(major), int(minor)
+        return _stamp_path(path).read_text() == _stamp(entry, path)
+    except OSError:
+        return False
 
 
-def _reporter(bar: Progress) -> Callable[[str], None]:
-    """Return a reader of pip's raw progress lines (``Progress <bytes> of <total>``)."""
-
-    def report(line: str) -> None:
-        words = line.split()
-        if len(words) == 4 and words[0] == "Progress" and words[1].isdigit():
-            bar.advance(int(words[1]) - bar.done)
-
-    return report
-
-
-def _fetch_error(entry: WheelInput, path: Path, failure: CommandFailed) -> HostError:
-    lines = [line for line in failure.stderr_tail.splitlines() if line.startswith("ERROR:")]
-    reason = lines[-1].removeprefix("ERROR:").strip() if lines else failure.message
-    return HostError(
-        f"pip cannot download {entry.distribution} {entry.version} ({entry.file}): {reason}",
-        hint=f"check the network and pip's index settings, or put the file at {path}",
-    )
+def _write_stamp(entry: WheelInput, path: Path) -> None:
+    _stamp_path(path).write_text(_stamp(entry, path))

@@ -9,18 +9,17 @@ from pathlib import Path
 
 from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import WheelError
+from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.locked import LockedStack
 from vllm_patchkit.wheel.contents import read_contents, require_distribution
+from vllm_patchkit.wheel.fetch import fetch_input, fetch_pinned
 from vllm_patchkit.wheel.flavor import find_flavor
 from vllm_patchkit.wheel.integrity import require_sound
 from vllm_patchkit.wheel.pins import (
     WheelInput,
-    fetch_input,
-    fetch_pinned,
     find_base,
     find_input,
-    hash_file,
     read_inputs,
 )
 from vllm_patchkit.wheel.provenance import Material, Role
@@ -116,7 +115,7 @@ def _open_part(archive: Archive, ingredient: Ingredient, console: Console) -> Pa
     if sha256 is None:
         console.note(f"{archive.path.name} is not a pinned wheel: verifying all of it")
         require_sound(archive, contents.rows, console)
-        sha256 = hash_file(archive.path, console)
+        sha256 = file_sha256(archive.path, console)
     material = Material(
         role=ingredient.role,
         distribution=contents.distribution,

@@ -12,6 +12,7 @@ from vllm_patchkit.container.wheelfacts import WheelFacts
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError
 from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.host.process import run
+from vllm_patchkit.host.shipped import find_file, folders_around, shipped_folders
 
 DEFAULT_BASE = "python:3.12-slim-bookworm"
 DEFAULT_EPOCH = 1759276800
@@ -100,10 +101,7 @@ def find_revision(folder: Path) -> str:
 
 def find_files(start: Path) -> Path:
     """Return the folder of the Dockerfile: ``ci/`` of ``start`` or a parent, or the package's."""
-    package = Path(__file__).resolve().parents[1]
-    here = start.resolve()
-    checkouts = [folder / "ci" for folder in (here, *here.parents)]
-    for folder in (*checkouts, package / "_ci", package.parents[1] / "ci"):
+    for folder in (*folders_around("ci", start), *shipped_folders("ci")):
         if (folder / "Dockerfile").is_file() and (folder / "image").is_dir():
             return folder
     raise UsageError("there is no ci/Dockerfile here or above", hint="give --files FOLDER")
@@ -112,8 +110,7 @@ def find_files(start: Path) -> Path:
 def find_requirements(flavor: str, files: Path) -> Path:
     """Return the locked requirements of a flavor, of the checkout or of the package."""
     name = f"requirements-{flavor}.lock"
-    package = Path(__file__).resolve().parents[1]
-    for folder in (files.parent / "wheels", package / "_wheels"):
-        if (folder / name).is_file():
-            return folder / name
-    raise UsageError(f"there is no wheels/{name}", hint="give --requirements FILE")
+    found = find_file(name, (files.parent / "wheels", *shipped_folders("wheels")))
+    if found is None:
+        raise UsageError(f"there is no wheels/{name}", hint="give --requirements FILE")
+    return found
