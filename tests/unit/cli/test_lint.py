@@ -54,6 +54,7 @@ def test_json(folder: Path, base: str, capsys):
         "format": 1,
         "command": "lint",
         "stack": "tiny",
+        "ignored": 0,
         "findings": [
             {
                 "code": "L501",
@@ -96,10 +97,72 @@ def test_requirements_are_checked_against_the_base_s_metadata(tmp_path: Path, ca
     table = '\n[wheel]\nrequires = ["regex<3", "xformers>=0.9", "helper @ file:///x"]\n'
     folder = make_stack(tmp_path / "patches" / "tiny", metadata=METADATA + table)
     assert main(["lint", str(folder), "--base", wheel]) == 1
-    found = capsys.readouterr().out.splitlines()[::2]
-    assert found == [
-        "stack.toml: S110 requirement invalid: [wheel] requires 'xformers>=0.9': "
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "S110 requirement invalid: 2 findings",
+        "    stack.toml: [wheel] requires 'xformers>=0.9': "
         ">=0.9 is not narrower than the base's xformers==1",
-        "stack.toml: S110 requirement invalid: [wheel] requires 'helper @ file:///x': "
+        "    stack.toml: [wheel] requires 'helper @ file:///x': "
         "names an address; an index decides where a distribution comes from",
     ]
+
+
+def lock(folder: Path, base: str, capsys) -> None:
+    assert main(["lock", str(folder), "--base", base]) == 0
+    capsys.readouterr()
+
+
+def test_findings_of_one_code_are_one_group(folder: Path, base: str, capsys):
+    """Each message once with its places, the remedy once."""
+    for patch in folder.glob("*.patch"):
+        data = patch.read_bytes().replace(b"Origin: vendor\n", b"")
+        patch.write_bytes(
+            data.replace(b"Forwarded: not-needed\n", b"") if "0003" in patch.name else data
+        )
+    lock(folder, base, capsys)
+    assert main(["lint", str(folder), "--base", base]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        "H203 trailer missing: 4 findings",
+        "    0001 to 0003: no Origin: trailer",
+        "    0003-Stop-with-four.patch: no Forwarded: trailer",
+        "    add it to the last paragraph of the commit message",
+    ]
+    assert captured.err == f"{folder}: 4 findings\n"
+
+
+def test_an_ignored_code_is_counted_and_nothing_else(folder: Path, base: str, capsys):
+    patch = folder / "0001-Return-three.patch"
+    patch.write_bytes(patch.read_bytes().replace(b"Origin: vendor\n", b""))
+    lock(folder, base, capsys)
+    assert main(["lint", str(folder), "--base", base, "--ignore", "H203"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"{folder}: 0 findings, 1 ignored (H203)\n"
+
+
+def test_a_stack_ignores_with_a_reason(folder: Path, base: str, capsys):
+    patch = folder / "0001-Return-three.patch"
+    patch.write_bytes(patch.read_bytes().replace(b"Origin: vendor\n", b""))
+    toml = folder / "stack.toml"
+    before = toml.read_text()
+    toml.write_text(before + '\n[lint.ignore]\nH203 = "from somebody else"\n')
+    lock(folder, base, capsys)
+    assert main(["lint", str(folder), "--base", base]) == 0
+    capsys.readouterr()
+    for line, told in [
+        ('H203 = " "', "H203 is ignored without a reason"),
+        ('H203 = "x"\nH201 = "x"', "H201 is ignored, and nothing has it any more"),
+        ('H203 = "x"\nL503 = "x"', "L503 cannot be ignored"),
+        ('H203 = "x"\nH999 = "x"', "there is no code 'H999'"),
+    ]:
+        toml.write_text(f"{before}\n[lint.ignore]\n{line}\n")
+        lock(folder, base, capsys)
+        assert main(["lint", str(folder), "--base", base]) == 1
+        out = capsys.readouterr().out
+        assert f"stack.toml: S111 ignore invalid: [lint.ignore] {told}" in out
+
+
+@pytest.mark.parametrize("code", ["A401", "L503", "X1", "h203", ""])
+def test_what_cannot_be_ignored_is_a_usage_error(folder: Path, base: str, capsys, code: str):
+    assert main(["lint", str(folder), "--base", base, "--ignore", code]) == 2
+    assert "is no code that can be ignored" in capsys.readouterr().err

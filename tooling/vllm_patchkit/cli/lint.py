@@ -14,12 +14,14 @@ from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.operations.stacks import lint
-from vllm_patchkit.stack.finding import Finding
+from vllm_patchkit.operations.stacks import lint_all
+from vllm_patchkit.stack.finding import Code, Finding
 from vllm_patchkit.stack.read import find_stack
+from vllm_patchkit.stack.series import PATCH_NAME
 
 EXAMPLES = """\
   vllm-patchkit lint patches/emu3_5 --base vllm-0.11.0-cp38-abi3-manylinux1_x86_64.whl
+  vllm-patchkit lint backports --ignore S108 --ignore H203
 """
 
 
@@ -31,6 +33,13 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         metavar="WHEEL|TREE",
         help="what the stack is cut from (default: the release's wheel, fetched once)",
     )
+    parser.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="pass over this code; may be repeated (default: those in [lint.ignore])",
+    )
     add_json_option(parser, "the findings")
     take_inputs(parser, "base")
 
@@ -38,26 +47,68 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print every finding; 1 if there is one."""
     folder = find_stack(args.stack)
-    findings = lint(folder, base=args.base, console=console)
+    findings, ignored = lint_all(folder, base=args.base, ignore=args.ignore, console=console)
     if args.json:
-        print_document(console, "lint", _document(folder.name, findings))
+        print_document(console, "lint", _document(folder.name, findings, ignored))
     else:
-        for finding in findings:
-            _print_finding(finding, console)
+        for group in _group(findings):
+            _print_group(group, console)
         count = len(findings)
-        console.note(f"{folder}: {f'{count} findings' if count != 1 else '1 finding'}")
+        codes = ", ".join(sorted({finding.code.value for finding in ignored}))
+        passed = f", {len(ignored)} ignored ({codes})" if ignored else ""
+        console.note(f"{folder}: {f'{count} findings' if count != 1 else '1 finding'}{passed}")
     return ExitCode.FAILED if findings else ExitCode.OK
 
 
-def _print_finding(finding: Finding, console: Console) -> None:
-    code = console.style(finding.code.value, "yellow")
-    console.result(f"{finding.place}: {code} {finding.code.fault}: {finding.message}")
-    console.result(console.style(f"    {finding.code.remedy}", "dim"))
+def _group(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Return the findings by code, in the order in which the codes first come."""
+    groups: dict[Code, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.code, []).append(finding)
+    return list(groups.values())
 
 
-def _document(stack: str, findings: Sequence[Finding]) -> dict[str, Any]:
+def _print_group(group: Sequence[Finding], console: Console) -> None:
+    """Print what has one code: its remedy once, each message once, with the places of it."""
+    first, code = group[0], group[0].code
+    shown = console.style(code.value, "yellow")
+    if len(group) == 1:
+        console.result(f"{first.place}: {shown} {code.fault}: {first.message}")
+    else:
+        console.result(f"{shown} {code.fault}: {len(group)} findings")
+        places: dict[str, list[str]] = {}
+        for finding in group:
+            places.setdefault(finding.message, []).append(finding.place)
+        for message, where in places.items():
+            console.result(f"    {_places(where)}: {message}")
+    console.result(console.style(f"    {code.remedy}", "dim"))
+
+
+def _places(places: Sequence[str]) -> str:
+    """Return where a message holds; numbered patches in a row as a range.
+
+    >>> _places(["0001-a.patch", "0002-b.patch", "0003-c.patch", "0007-d.patch", "lock.json"])
+    '0001 to 0003, 0007, lock.json'
+    """
+    if len(places) == 1:
+        return places[0]
+    runs: list[list[str]] = []
+    for place in places:
+        name = place[:4] if PATCH_NAME.fullmatch(place) else place
+        follows = runs and runs[-1][-1].isdigit() and name.isdigit()
+        if follows and int(name) == int(runs[-1][-1]) + 1:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
+
+
+def _document(
+    stack: str, findings: Sequence[Finding], ignored: Sequence[Finding]
+) -> dict[str, Any]:
     return {
         "stack": stack,
+        "ignored": len(ignored),
         "findings": [
             {
                 "code": finding.code.value,

@@ -12,6 +12,7 @@ from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.finding import Code, Finding
 from vllm_patchkit.stack.folder import LOCK, METADATA
+from vllm_patchkit.stack.ignoring import IGNORABLE, check_ignores, split_findings
 from vllm_patchkit.stack.lint import check_files
 from vllm_patchkit.stack.lock import add_known, format_lock, make_lock, record_release
 from vllm_patchkit.stack.metadata import Metadata, parse_metadata
@@ -36,15 +37,35 @@ def lint(
     stack: str | Path | None = None,
     *,
     base: str | Path | None = None,
+    ignore: Sequence[str] = (),
     console: Console | None = None,
 ) -> list[Finding]:
-    """Return every finding on a stack; none is what a sound one has.
+    """Return every finding on a stack that is not ignored; none is what a sound one has.
 
     :param stack: name or folder; None is the only one there is.
     :param base: the wheel, environment or tree it was cut from; None fetches the release.
+    :param ignore: codes to pass over, besides those in the stack's ``[lint.ignore]``.
+    :raises UsageError: there is no such code, or it cannot be ignored.
     :raises StackError: the folder's files cannot be read at all.
     :raises HostError: the base cannot be had, so that nothing was checked.
     """
+    return lint_all(stack, base=base, ignore=ignore, console=console)[0]
+
+
+def lint_all(
+    stack: str | Path | None = None,
+    *,
+    base: str | Path | None = None,
+    ignore: Sequence[str] = (),
+    console: Console | None = None,
+) -> tuple[list[Finding], list[Finding]]:
+    """Return the findings that count, and those that are ignored; as :func:`lint`."""
+    for code in ignore:
+        if code not in IGNORABLE:
+            raise UsageError(
+                f"{code!r} is no code that can be ignored",
+                hint=f"these can: {', '.join(sorted(IGNORABLE))}",
+            )
     folder = find_stack(stack)
     files = read_files(folder)
     path = folder / LOCK
@@ -53,10 +74,12 @@ def lint(
         wanted = parse_metadata(files.metadata, METADATA)
     except StackError:
         # Without a base to name, the rules that need none still apply.
-        return check_files(files, data, lambda _: None)
+        return split_findings(check_files(files, data, lambda _: None), ignore)
     with closing(open_base(base, wanted.base, console or Console(quiet=True))) as release:
         findings = check_files(files, data, release.read)
-        return findings + _check_requires(wanted, release)
+        findings += _check_requires(wanted, release)
+        findings += check_ignores(wanted.ignores, findings)
+        return split_findings(findings, {*ignore, *wanted.ignores})
 
 
 def _check_requires(metadata: Metadata, release: Target) -> list[Finding]:

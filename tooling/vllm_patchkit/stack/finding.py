@@ -19,6 +19,7 @@ class Code(Enum):
     PROBE_MISSING = "S108"
     PROBE_INVALID = "S109"
     REQUIREMENT_INVALID = "S110"
+    IGNORE_INVALID = "S111"
     HEADER_MISSING = "H201"
     BODY_EMPTY = "H202"
     TRAILER_MISSING = "H203"
@@ -69,6 +70,7 @@ REMEDIES = {
     Code.PROBE_MISSING: "add a [[probe]] for the patch to stack.toml, so that smoke can see it",
     Code.PROBE_INVALID: "patch is the NNNN of a patch; expression is one Python expression",
     Code.REQUIREMENT_INVALID: "name a range narrower than the base's, or a new distribution",
+    Code.IGNORE_INVALID: "give the code and why, or take the line out of [lint.ignore]",
     Code.HEADER_MISSING: "write the patch with git format-patch",
     Code.BODY_EMPTY: "say why the patch is needed, how to see it work, what lets us drop it",
     Code.TRAILER_MISSING: "add it to the last paragraph of the commit message",

@@ -42,6 +42,7 @@ class Metadata:
     requires: tuple[str, ...]
     smoke: Smoke
     parents: tuple[Parent, ...]
+    ignores: Mapping[str, str]
 
     def make_stack(self, patches: tuple[Patch, ...], metadata: bytes) -> Stack:
         """Return the stack of ``patches``; ``metadata`` are the bytes that this was read from."""
@@ -60,6 +61,7 @@ class Metadata:
             requires=self.requires,
             smoke=self.smoke,
             parents=self.parents,
+            ignores=self.ignores,
         )
 
 
@@ -78,6 +80,7 @@ def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
     base = document.table("base")
     probes = document.take("probe", list, [])
     parents = document.take("parent", list, [])
+    lint = document.table("lint") if "lint" in document.values else None
     wheel = document.table("wheel") if "wheel" in document.values else None
     smoke = document.table("smoke") if "smoke" in document.values else None
     metadata = Metadata(
@@ -92,11 +95,12 @@ def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
         probes=tuple(_parse_probe(entry, n, source) for n, entry in enumerate(probes, 1)),
         requires=_parse_requires(wheel) if wheel else (),
         smoke=_parse_smoke(smoke) if smoke else Smoke(),
+        ignores=_parse_ignores(lint) if lint else {},
         parents=tuple(_parse_parent(entry, n, source) for n, entry in enumerate(parents, 1)),
     )
     if metadata.version < 1:
         raise StackError(f"{source}: [stack] version is {metadata.version}; it counts from 1")
-    for table in filter(None, (document, stack, base, wheel, smoke)):
+    for table in filter(None, (document, stack, base, wheel, lint, smoke)):
         table.require_all_read()
     _require_apart(data, document.values, source)
     return metadata
@@ -164,6 +168,14 @@ def _parse_parent(entry: object, number: int, source: str) -> Parent:
     )
     table.require_all_read()
     return parent
+
+
+def _parse_ignores(table: _Table) -> dict[str, str]:
+    ignores = table.take("ignore", dict, {})
+    for code, reason in ignores.items():
+        if not isinstance(reason, str):
+            raise StackError(f"{table.place('ignore')}: {code} needs a reason, in quotes")
+    return ignores
 
 
 def _parse_requires(table: _Table) -> tuple[str, ...]:

@@ -103,6 +103,7 @@ class Stack:
     part of what it is.
 
     :param requires: what a patched wheel requires beside what the base does, as METADATA has it.
+    :param ignores: code of a finding -> why ``lint`` passes over it.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Stack:
     requires: tuple[str, ...] = ()
     smoke: Smoke = field(default_factory=Smoke)
     parents: tuple[Parent, ...] = ()
+    ignores: Mapping[str, str] = field(default_factory=dict)
 
     def parent_of(self, patch: Patch) -> str | None:
         """Return the name of the stack that a patch came from; None for one of this stack's own."""

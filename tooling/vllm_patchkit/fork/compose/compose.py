@@ -48,6 +48,7 @@ from vllm_patchkit.fork.store.worktree import (
 )
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_patch, make_stack
+from vllm_patchkit.stack.ignoring import split_findings
 from vllm_patchkit.stack.lint import check_stack
 from vllm_patchkit.stack.lock import format_lock, make_lock, parse_lock, version_label
 from vllm_patchkit.stack.model import Lock, Smoke
@@ -212,7 +213,7 @@ def _finish(store: Repository, made: Composition, session: Session, plan: Plan) 
     published = publish(store, made.folder, files, title=f"compose {names}")
     if has_work_tree(session):
         session.remove()
-    findings = check_stack(stack, lock, read)
+    findings, _ = split_findings(check_stack(stack, lock, read), stack.ignores)
     return Rebased(
         reports=plan.reports,
         published=published,

@@ -38,6 +38,7 @@ from vllm_patchkit.fork.store.worktree import (
     require_no_session,
 )
 from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.ignoring import split_findings
 from vllm_patchkit.stack.lint import check_stack
 from vllm_patchkit.stack.lock import parse_lock
 
@@ -139,7 +140,8 @@ def _finish(
             pass
         return Rebased(reports=plan.reports, work_tree=session.work_tree, faults=faults)
     files = lock_former_base(files, opened.base.spec.version, base_reader(store, opened.base))
-    findings = check_stack(stack, parse_lock(files["lock.json"]), read)
+    found = check_stack(stack, parse_lock(files["lock.json"]), read)
+    findings, _ = split_findings(found, stack.ignores)
     if has_work_tree(session):
         session.announce(files)
     published = publish(store, plan.target, files, title=f"rebase onto {base.spec}")
