@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from support.pages import is_shown
-from vllm_patchkit.wheel.pins import fetch_input
+from vllm_patchkit.wheel.fetch import fetch_input
 
 pytestmark = pytest.mark.network
 
