@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from support.fork_fixtures import home as home
-from support.forks import RELEASE_1, Git, Said, call, changed, engine_line, read_patches
+from support.forks import (
+    RELEASE_1,
+    Git,
+    Said,
+    call,
+    changed,
+    engine_line,
+    put_release,
+    read_patches,
+)
 from support.messages import GIT_DIFF, QUOTED_DIFF
 
 INIT = "tiny_llm/__init__.py"
@@ -252,3 +261,99 @@ def test_files_without_a_diff_are_called_that(
     assert said.code == 2
     assert "starts a diff" in said.err
     assert "files end in" not in said.err
+
+
+def hint_of(said: Said) -> str:
+    """Return the hint that a command ended with."""
+    return next((line for line in said.err.splitlines() if line.startswith("hint: ")), "")
+
+
+def test_hints_name_the_cause(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A combined diff and a binary one are not a matter of the release."""
+    file = home / "x.patch"
+    binary = b"Binary files a/tiny_llm/x.png and b/tiny_llm/x.png differ\n"
+    file.write_bytes(binary + feature_diff(home))
+    assert "source text only" in hint_of(run_import(capsys, file))
+    file.write_bytes(feature_diff(home / "again") + binary)
+    assert "source text only" in hint_of(run_import(capsys, file))
+    combined = b"diff --cc tiny_llm/engine.py\nindex 1234567,2345678..3456789\n"
+    file.write_bytes(feature_diff(home / "third") + combined)
+    assert "first parent" in hint_of(run_import(capsys, file))
+
+
+def test_fuzz_is_offered_where_it_would_place_everything(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GNU patch places one of two hunks with fuzz, so --fuzz is no way to import the patch."""
+    path = "tiny_llm/engine.py"
+    near = changed(RELEASE_1, path, engine_line(7), "def engine_7(): return 'other'\n")
+    git = Git.create(home / "origin", near)
+    git.commit(changed(near, path, engine_line(10), "TEN = 10\n"), "One")
+    one = git.run("diff", "HEAD^", "HEAD")
+    (home / "one.patch").write_bytes(one)
+    assert "allow them with --fuzz" in hint_of(run_import(capsys, home / "one.patch"))
+    (home / "two.patch").write_bytes(
+        one
+        + b"--- a/tiny_llm/v1/request.py\n+++ b/tiny_llm/v1/request.py\n@@ -1 +1 @@\n-no\n+yes\n"
+    )
+    hint = hint_of(run_import(capsys, home / "two.patch"))
+    assert "is this the release" in hint
+    assert "--fuzz would place 1 of 2" in hint
+
+
+def test_a_patch_with_lf_on_a_file_with_crlf_has_right_line_numbers(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the line ends are said to be others."""
+    path = "tiny_llm/data/windows.txt"
+    git = Git.create(home / "origin", RELEASE_1)
+    git.commit(changed(RELEASE_1, path, "line 7\r\n", "seven\r\n"), "x")
+    (home / "x.diff").write_bytes(git.run("diff", "HEAD^", "HEAD").replace(b"\r\n", b"\n"))
+    said = run_import(capsys, home / "x.diff")
+    assert said.code == 0, said.err
+    assert "line ends" in said.err
+    assert "line numbers" not in said.err
+
+
+def test_code_in_the_data_folder_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The wheel has the file, in a place that patches do not reach."""
+    folder = "tiny_llm-3.0.data/purelib/"
+    put_release(home / "cache", "3.0", {f"{folder}{path}": RELEASE_1[path] for path in RELEASE_1})
+    (home / "x.diff").write_bytes(feature_diff(home))
+    said = call(capsys, "import", home / "x.diff", "--base", "tiny-llm==3.0", "--name", "f")
+    assert said.code == 1
+    assert "keeps its code in tiny_llm-3.0.data/purelib/" in said.err
+
+
+def test_names_of_two_files_in_a_deep_folder_do_not_collide(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a name is too long for git, folders are left out and never the file's own name."""
+    deep = "tiny_llm/distributed/kv_transfer/kv_connector/v1"
+    base = {
+        **RELEASE_1,
+        **{f"{deep}/{name}_connector.py": b"X = 1\n" for name in ("nixl", "multi")},
+    }
+    put_release(home / "cache", "2.0", base)
+    git = Git.create(home / "origin", base)
+    for name in ("nixl", "multi"):
+        git.commit(changed(base, f"{deep}/{name}_connector.py", "X = 1", "X = 2"), "x")
+        file = home / "d" / f"{deep}/{name}_connector.py.patch"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(git.run("diff", "base", "HEAD"))
+    said = call(capsys, "import", home / "d", "--base", "tiny-llm==2.0", "--name", "f")
+    assert said.code == 0, said.err
+    names = list(read_patches(home / "patches/f"))
+    assert [name.rpartition("-")[2] for name in names] == ["multi_connector.py.patch",
+                                                           "nixl_connector.py.patch"]  # fmt: skip
+    assert max(map(len, names)) <= 63
+
+
+def test_a_file_that_diff_found_on_one_side_is_named(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``diff -r`` without ``-N`` says no more of a new file than where it is."""
+    (home / "x.diff").write_bytes(b"Only in b/tiny_llm: fresh.py\n" + feature_diff(home))
+    said = run_import(capsys, home / "x.diff")
+    assert said.code == 0, said.err
+    assert "left out: Only in b/tiny_llm: fresh.py" in said.err

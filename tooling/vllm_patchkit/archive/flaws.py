@@ -35,6 +35,11 @@ class FlawKind(Enum):
     METADATA = "metadata"
 
 
+DAMAGED = frozenset(
+    {FlawKind.TRUNCATED, FlawKind.NOT_A_ZIP, FlawKind.LOCAL_HEADER, FlawKind.CONTENT}
+)
+
+
 class Flaw(NamedTuple):
     """One thing that is wrong, and where."""
 
@@ -57,7 +62,9 @@ def require_no_flaws(where: str, flaws: Iterable[Flaw]) -> None:
     if len(found) > SHOWN_FLAWS:
         lines.append(f"and {len(found) - SHOWN_FLAWS} more")
     text = lines[0] if len(lines) == 1 else "\n  ".join(["", *lines])
+    # A transfer damages bytes; no transfer writes a second row into RECORD.
+    remedy = "fetch the wheel again" if found[0].kind in DAMAGED else "have the wheel built again"
     raise WheelError(
         f"{where} cannot be used: {text}",
-        hint="fetch the wheel again; docs/wheels.md says what each [code] means",
+        hint=f"{remedy}; docs/wheels.md says what each [code] means",
     )

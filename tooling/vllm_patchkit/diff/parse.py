@@ -51,7 +51,10 @@ def _seek_header(reader: LineReader) -> bool:
                 hint="export the merge as a diff against its first parent",
             )
         if BINARY_FILES.fullmatch(line):
-            raise reader.fault("a binary change without its content cannot be applied")
+            raise reader.fault(
+                "a binary change without its content cannot be applied",
+                hint="stacks carry source text only: leave the binary files out of the diff",
+            )
     return False
 
 

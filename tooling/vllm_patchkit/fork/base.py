@@ -28,6 +28,7 @@ from vllm_patchkit.wheel.pins import WheelInput
 
 COMPILED = (".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".cubin", ".fatbin", ".pyc")
 MAX_FILE_BYTES = 16 << 20
+DATA_CODE = re.compile(r"([^/]+\.data/(?:purelib|platlib))/.*\.py\Z")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,6 +181,8 @@ def _import_wheel(store: Repository, spec: BaseSpec, wheel: Path, digest: str) -
             for one in members
         }
         built = max((one.modified for one in members), default=EARLIEST)
+        if not any(path.endswith(".py") for path in files):
+            _refuse_data_folder(archive)
     date = f"{calendar.timegm((*built, 0, 0, 0))} +0000"
     root = _find_root(files)
     change = Change(
@@ -189,6 +192,17 @@ def _import_wheel(store: Repository, spec: BaseSpec, wheel: Path, digest: str) -
     )
     (commit,) = import_commits(store, None, [change])
     return commit
+
+
+def _refuse_data_folder(archive: Archive) -> None:
+    """Say so where a wheel keeps its code in the folder from which installers move it."""
+    found = (DATA_CODE.match(member.name) for member in archive.members)
+    match = next(filter(None, found), None)
+    if match is not None:
+        raise WheelError(
+            f"{archive.path.name} keeps its code in {match[1]}/, where no patch reaches it",
+            hint="build the wheel again with the code at its top, as nearly every wheel has it",
+        )
 
 
 def _source_members(archive: Archive) -> Iterator[Member]:

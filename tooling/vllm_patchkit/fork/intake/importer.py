@@ -68,8 +68,8 @@ class _Intake:
     def exists(self, path: str) -> bool:
         return path in self.folders or self.tree.read(path) is not None
 
-    def note(self, kind: Kind, source: str, text: str) -> None:
-        self.notes.append(Note(kind=kind, source=source, text=text))
+    def note(self, kind: Kind, source: str, text: str, hint: str | None = None) -> None:
+        self.notes.append(Note(kind=kind, source=source, text=text, hint=hint))
 
 
 def convert_patches(
@@ -115,9 +115,14 @@ def _hint(refused: Sequence[Note], rules: Rules) -> str:
     texts = " ".join(note.text for note in refused)
     if "does not ship" in texts and not rules.python_only:
         return "--python-only leaves out what the wheel does not ship; -p sets what to strip"
-    if "ignoring context" in texts:
+    hints = {note.hint for note in refused}
+    if len(hints) == 1 and (hint := hints.pop()) is not None:
+        return hint
+    loose = sum("ignoring context" in note.text for note in refused)
+    if loose == len(refused):
         return "look at these hunks, then allow them with --fuzz N"
-    return "is this the release that the patches were made for? --base names another"
+    other = "is this the release that the patches were made for? --base names another"
+    return f"{other}; --fuzz would place {loose} of {len(refused)}" if loose else other
 
 
 def _convert(intake: _Intake, patch: RawPatch) -> dict[str, File | None]:
@@ -131,7 +136,8 @@ def _convert(intake: _Intake, patch: RawPatch) -> dict[str, File | None]:
     try:
         files, taken = parse_any(data, strip=strip, source=patch.source)
     except PatchFormatError as fault:
-        intake.note("refused", patch.source, fault.message.removeprefix(f"{patch.source}:"))
+        text = fault.message.removeprefix(f"{patch.source}:")
+        intake.note("refused", patch.source, text, fault.hint)
         return {}
     placed = place_files(
         files,
@@ -170,7 +176,7 @@ def _apply(intake: _Intake, patch: RawPatch, files: tuple[FileDiff, ...]) -> dic
         try:
             changed |= intake.tree.apply([diff])
         except PatchFormatError as fault:
-            intake.note("refused", patch.source, fault.message)
+            intake.note("refused", patch.source, fault.message, fault.hint)
         except HunkMismatch as mismatch:
             changed |= _anchor(intake, patch, original, mismatch)
     return changed
@@ -197,7 +203,7 @@ def _anchor(
         return {}
     if line_ends:
         intake.note("line ends", patch.source, f"{source}: line ends made those of the file")
-    _note_anchor(intake, patch, source, found)
+    _note_anchor(intake, patch, source, found, line_ends=line_ends)
     mode = diff.sets_mode or intake.tree.mode(source) or ORDINARY
     changed: dict[str, File | None] = {diff.new_path: File(found.content, mode)}
     if diff.renamed:
@@ -221,14 +227,16 @@ def _with_line_ends(diff: FileDiff, before: bytes) -> FileDiff | None:
     return replace(diff, hunks=hunks)
 
 
-def _note_anchor(intake: _Intake, patch: RawPatch, path: str, found: Anchored) -> None:
+def _note_anchor(
+    intake: _Intake, patch: RawPatch, path: str, found: Anchored, *, line_ends: bool
+) -> None:
     if found.merged:
         text = f"{path}: cut from another version of the file; merged three-way"
         intake.note("merged", patch.source, text)
     for hunk, line, off in found.offsets:
         text = f"{path}: hunk {hunk} moved by {off} lines, to line {line}"
         intake.note("offset", patch.source, text)
-    if not (found.offsets or found.fuzz or found.merged):
+    if not (found.offsets or found.fuzz or found.merged or line_ends):
         text = f"{path}: the line numbers of the hunk headers were wrong; corrected"
         intake.note("offset", patch.source, text)
     if found.fuzz:

@@ -12,11 +12,15 @@ Kind = Literal[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Note:
-    """Something about one patch that its author should know."""
+    """Something about one patch that its author should know.
+
+    :param hint: what to do about it, where that is known.
+    """
 
     kind: Kind
     source: str
     text: str
+    hint: str | None = None
 
     def __str__(self) -> str:
         return f"{self.source}: {self.text}"

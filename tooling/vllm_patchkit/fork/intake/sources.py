@@ -16,7 +16,10 @@ from vllm_patchkit.stack.message import parse_address
 SUFFIXES = (".patch", ".diff")
 MBOX_START = re.compile(rb"(?m)^From [0-9a-f]{40,64} \w{3} \w{3} +\d")
 MAIL_HEADER = re.compile(rb"(?mi)^(?:From|Subject|Date): ")
-DIFF_START = re.compile(rb"(?m)^(?:diff --git |diff -|Index: |--- .*\n\+\+\+ )")
+DIFF_START = re.compile(
+    rb"(?m)^(?:diff --git |diff -|Index: |--- .*\n\+\+\+ |Binary files .* differ\r?$)"
+)
+ONLY_IN = re.compile(rb"(?m)^Only in .+: .+$")
 # So that NNNN-Change-<path>.patch is no longer than git lets a name be.
 PATH_LENGTH = 45
 QUILT_OPTION = re.compile(r"-p(?:ab|(\d+))")
@@ -147,6 +150,9 @@ def _read_file(path: Path, name: str, hint: str | None, found: Found) -> bool:
         _read_mails(data, name, found)
     elif start is not None:
         found.patches.append(_read_diff(data, head, name, hint))
+        for line in ONLY_IN.findall(data):
+            text = f"left out: {line.decode('utf-8', 'replace').strip()} (diff -N has its content)"
+            found.note("left out", name, text)
     if (len(found.patches), len(found.notes)) == before:
         return False
     for note in notes:
