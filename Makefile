@@ -63,10 +63,11 @@ smoke: build/env-cpu/.ready ## does the built CPU wheel generate
 container: $(VENV)/.ready build/wheel-cpu-cp311 build/wheelhouse-cpu/.ready ## build an image and serve from it
 	$(PYTEST) build/junit/container.xml --tb=short tests/container
 
-test: $(VENV)/.ready ## every test
+test: $(VENV)/.ready ## every test (as root, installs what they use; INSTALL=no refuses)
 	ci/install-packages.sh
 	rm -rf build/junit
-	$(MAKE) --keep-going --no-print-directory check property integration stack smoke container; \
+	ci/with-engine.sh $(MAKE) --keep-going --no-print-directory \
+		check property integration stack smoke container; \
 		status=$$?; $(BIN)/python ci/total.py build/junit; exit $$status
 
 build-wheel: $(VENV)/.ready ## build the patched wheel (FLAVOR=cuda|cpu)

@@ -11,10 +11,14 @@ DATE=@1759276800
 if docker image inspect "$name" >/dev/null 2>&1; then
     exit 0
 fi
-for program in debootstrap docker; do
-    command -v "$program" >/dev/null || { echo "error: $program is not installed" >&2; exit 3; }
+for entry in debootstrap:debootstrap docker:docker.io; do
+    command -v "${entry%:*}" >/dev/null || {
+        echo "error: ${entry%:*} is not installed (Debian: apt-get install ${entry#*:})" >&2
+        exit 3
+    }
 done
 [ "$(id -u)" = 0 ] || { echo "error: debootstrap needs root" >&2; exit 3; }
+docker version >/dev/null || exit 3
 root=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$root/build"
 folder=$(mktemp -d "$root/build/base.XXXXXX")

@@ -11,21 +11,23 @@ DEBIAN=vllm-patchkit-base:bookworm
 root=$(cd "$(dirname "$0")/.." && pwd)
 bin=$root/.venv/bin
 
-has_image() {
-    docker image inspect "$1" >/dev/null 2>&1
+# The command says what is wrong: no engine, no such image, no Python in it.
+ask() {
+    "$bin/vllm-patchkit" image --print-python --base-image "$1"
 }
 
 if [ -z "$base" ]; then
-    if has_image "$OFFICIAL" || docker pull --quiet "$OFFICIAL" >/dev/null 2>&1; then
+    if python=$(ask "$OFFICIAL"); then
         base=$OFFICIAL
-    else
-        echo "$OFFICIAL cannot be pulled; the base is $DEBIAN, made of Debian packages" >&2
+    elif docker version >/dev/null 2>&1; then
+        echo "the base is $DEBIAN instead, made of Debian packages" >&2
         base=$DEBIAN
+    else
+        exit 3
     fi
 fi
-[ "$base" != "$DEBIAN" ] || "$root/ci/base-image.sh" "$DEBIAN"
-python=$(docker run --rm --network none --entrypoint python3 "$base" -c \
-    'import sys; print("%d.%d" % sys.version_info[:2])')
+if [ "$base" = "$DEBIAN" ]; then "$root/ci/base-image.sh" "$DEBIAN"; fi
+[ -n "${python:-}" ] || python=$(ask "$base")
 
 set -- --stack "$stack" --flavor "$flavor" --out "$root/wheels/out"
 [ "$flavor" != cpu ] || set -- "$@" --python-tag "cp$(echo "$python" | tr -d .)"

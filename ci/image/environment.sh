@@ -14,7 +14,12 @@ python3 -m venv /opt/vllm || {
 }
 /opt/vllm/bin/python -m pip install --quiet --no-cache-dir --no-compile --no-deps \
     --disable-pip-version-check --only-binary=:all: --require-hashes \
-    --requirement "$here/requirements.lock"
+    --retries 1 --requirement "$here/requirements.lock" || {
+    echo "error: the locked requirements cannot be installed; if no index can be reached from the" \
+        "build: vllm-patchkit image --wheelhouse DIR installs from a folder of this machine," \
+        "PIP_INDEX_URL=... as a build argument names a mirror" >&2
+    exit 1
+}
 sh "$here/fix.sh" /opt/vllm
 # Folders that were written to, and left as they were, have a new date too.
 find / -xdev -newer "$stamp" ! -path /proc ! -path /sys ! -path '/dev*' \

@@ -106,7 +106,9 @@ def test_the_configuration_says_what_the_image_is(
     digest = hashlib.sha256(plan.wheel.path.read_bytes()).hexdigest()
     assert labels["vllm-patchkit.wheel.sha256"] == digest
     assert found["Config"]["User"] == "10001:10001"
-    assert found["Config"]["Entrypoint"] == ["tini", "--", "vllm", "serve"]
+    assert found["Config"]["Entrypoint"] == [
+        *("tini", "--", "sh", "/usr/local/share/vllm-patchkit/serve.sh"),
+    ]
     assert found["Config"]["Healthcheck"]["Test"] == ["CMD", *HEALTH_CHECK]
     assert found["Created"] == "2025-10-01T00:00:00Z"
 

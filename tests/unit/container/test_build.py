@@ -40,6 +40,25 @@ class FakeEngine:
         self.loads = True
         self.tagged: list[str] = []
         self.served = b""
+        self.python = "python 3.11"
+
+    def create_container(self, image: str, **_: Any) -> Mapping[str, Any]:
+        return {"Id": "asked"}
+
+    def start(self, container: str) -> None:
+        pass
+
+    def wait(self, container: str) -> Mapping[str, Any]:
+        return {"StatusCode": 0}
+
+    def logs(self, container: str) -> bytes:
+        return self.python.encode()
+
+    def remove_container(self, container: str, *, force: bool, v: bool) -> None:
+        pass
+
+    def get_archive(self, container: str, path: str) -> tuple[Iterable[bytes], Mapping[str, Any]]:
+        raise AssertionError("nothing is read out of a container here")
 
     def inspect_image(self, image: str) -> dict[str, Any]:
         from docker.errors import ImageNotFound

@@ -31,8 +31,10 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``image``."""
     from vllm_patchkit.container.image import DEFAULT_BASE
 
-    parser.add_argument("--flavor", choices=["cuda", "cpu"], default="cuda", help="default: cuda")
-    parser.add_argument("--wheel", type=Path, help="default: the only one in wheels/out")
+    parser.add_argument("--flavor", choices=["cuda", "cpu"], help="default: the wheel's, or cuda")
+    parser.add_argument(
+        "--wheel", type=Path, help="default: that of the stack as it is now, in wheels/out"
+    )
     parser.add_argument("--base-image", default=DEFAULT_BASE, help="default: %(default)s")
     parser.add_argument("--requirements", type=Path, help="hash-locked requirements of the flavor")
     parser.add_argument(
@@ -48,6 +50,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-pull", action="store_true", help="take only a base that is here")
     add_json_option(parser, "what was built")
     parser.add_argument(
+        "--print-python", action="store_true", help="print the version of the base's Python"
+    )
+    parser.add_argument(
         "--print-args", action="store_true", help="print `docker build` arguments and build nothing"
     )
     take_inputs(parser, "wheel", "requirements", "wheelhouse", "flash_attn", "files")
@@ -58,8 +63,11 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.container.build import build_image
     from vllm_patchkit.container.engine import connect
 
+    if args.print_python:
+        return _print_python(args, console)
     plan = _make_plan(args)
     if args.print_args:
+        plan.require_context()
         for name, value in plan.build_args().items():
             console.result(f"--build-arg {name}={value}")
         return ExitCode.OK
@@ -79,16 +87,18 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _make_plan(args: argparse.Namespace) -> ImagePlan:
     from vllm_patchkit.container import image
-    from vllm_patchkit.container.wheelfacts import find_wheel, read_wheel_facts
+    from vllm_patchkit.container.wheelfacts import read_wheel_facts
 
     files = args.files or image.find_files(Path.cwd())
     # Beside the Dockerfile of a checkout; an installed toolkit writes wheels where it is called.
     outputs = [place / "wheels" / "out" for place in (files.parent, Path.cwd())]
     out = next(filter(Path.is_dir, outputs), outputs[0])
-    wheel = read_wheel_facts(args.wheel or find_wheel(out, args.flavor))
-    for option, path in (("--flash-attn", args.flash_attn), ("--wheelhouse", args.wheelhouse)):
-        if path and not path.exists():
-            raise UsageError(f"{option}: there is no {path}")
+    wheel = read_wheel_facts(args.wheel or _find_wheel(args, out))
+    if args.flavor not in (None, wheel.flavor):
+        raise UsageError(
+            f"{wheel.path.name} is a {wheel.flavor} wheel, and --flavor {args.flavor} was given",
+            hint=f"leave --flavor out, or give the {args.flavor} wheel",
+        )
     return image.ImagePlan(
         files=files,
         base_image=args.base_image,
@@ -98,6 +108,32 @@ def _make_plan(args: argparse.Namespace) -> ImagePlan:
         revision=image.find_revision(files),
         epoch=image.source_epoch(),
     )
+
+
+def _find_wheel(args: argparse.Namespace, folder: Path) -> Path:
+    """Return the wheel that was built from the stack as it is now, where there are several."""
+    import re
+
+    from vllm_patchkit.container.wheelfacts import find_wheel
+    from vllm_patchkit.operations.stacks import current_label
+
+    python = re.search(r"python:(\d+)\.(\d+)", args.base_image)
+    return find_wheel(
+        folder,
+        args.flavor or "cuda",
+        label=current_label(),
+        python=f"cp{python[1]}{python[2]}" if python else None,
+    )
+
+
+def _print_python(args: argparse.Namespace, console: Console) -> int:
+    from vllm_patchkit.container.base import ask_python
+    from vllm_patchkit.container.engine import connect, require_image
+
+    client = connect()
+    require_image(client, args.base_image, on_pull=None if args.no_pull else lambda line: None)
+    console.result("{}.{}".format(*ask_python(client, args.base_image)))
+    return ExitCode.OK
 
 
 def _report(image: BuiltImage, console: Console, *, as_json: bool) -> None:

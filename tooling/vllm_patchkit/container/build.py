@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vllm_patchkit.container.base import ask_python, require_fit
 from vllm_patchkit.container.context import context_size, stream_context
 from vllm_patchkit.container.engine import Engine, ImageError, engine_errors, require_image
 from vllm_patchkit.container.image import DOCKERFILE, ImagePlan
@@ -109,11 +110,13 @@ def build_image(
         index is asked, and the build's network is the host's.
     :param network: the network of the build's steps.
     :raises HostError: the base is not there and cannot be pulled.
-    :raises ImageError: a step failed.
+    :raises ImageError: the wheel is for another Python than the base has, or a step failed.
     """
     base = require_image(
         client, plan.base_image, on_pull=(lambda line: _show_pull(line, console)) if pull else None
     )
+    require_fit(plan.wheel, ask_python(client, plan.base_image), plan.base_image)
+    former = {tag: _find_id(client, tag) for tag in tags}
     log = BuildLog(console)
     with ExitStack() as stack:
         arguments = plan.build_args(base_digest(base))
@@ -123,7 +126,22 @@ def build_image(
         _run_build(client, plan, arguments, log, use_cache=use_cache, network=network)
     if not log.image:
         raise ImageError("the engine ended the build without an image", hint="see its own log")
-    return _finish(client, plan, log, tags)
+    image = _finish(client, plan, log, tags)
+    if any(id_ not in (None, image.digest) for id_ in former.values()):
+        console.note(
+            "the image that had the name before, and those of its build, are left without one: "
+            "docker image prune removes them"
+        )
+    return image
+
+
+def _find_id(client: Engine, name: str) -> str | None:
+    from docker.errors import ImageNotFound
+
+    try:
+        return str(client.inspect_image(name)["Id"])
+    except ImageNotFound:
+        return None
 
 
 def _run_build(

@@ -55,8 +55,27 @@ class Engine(Protocol):
         """Give an image a name."""
         ...
 
-    def create_container(self, image: str, *, command: list[str]) -> Mapping[str, Any]:
+    def create_container(
+        self,
+        image: str,
+        *,
+        command: list[str],
+        entrypoint: list[str] | None = None,
+        network_disabled: bool = False,
+    ) -> Mapping[str, Any]:
         """Make a container that is not started; its id is under ``Id``."""
+        ...
+
+    def start(self, container: str) -> None:
+        """Start a container."""
+        ...
+
+    def wait(self, container: str) -> Mapping[str, Any]:
+        """Wait until a container ends; its status is under ``StatusCode``."""
+        ...
+
+    def logs(self, container: str) -> bytes:
+        """Return what a container printed."""
         ...
 
     def remove_container(self, container: str, *, force: bool, v: bool) -> None:

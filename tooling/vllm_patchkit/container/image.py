@@ -57,6 +57,24 @@ class ImagePlan:
             listed[f"wheels/{self.flash_attn.name}"] = self.flash_attn
         return tuple(ContextFile(name=name, path=path) for name, path in sorted(listed.items()))
 
+    def require_context(self) -> None:
+        """See that ``docker build`` finds every file of the context beside ``ci/``.
+
+        :raises UsageError: some lie elsewhere, as with an installed toolkit.
+        """
+        root = self.files.parent
+        strange = [
+            file.path
+            for file in self.context_files()
+            if not (root / file.name).exists() or not (root / file.name).samefile(file.path)
+        ]
+        if strange:
+            raise UsageError(
+                f"docker build would not find {strange[0]} below {root}",
+                hint="--print-args is for a checkout with wheels/out; vllm-patchkit image without "
+                "it sends every file from where it lies",
+            )
+
     def build_args(self, base_digest: str = "") -> dict[str, str]:
         """Return the build arguments of the Dockerfile."""
         arguments = {

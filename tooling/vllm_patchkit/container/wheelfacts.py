@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +63,13 @@ def read_wheel_facts(path: Path) -> WheelFacts:
     )
 
 
-def find_wheel(folder: Path, flavor: str) -> Path:
+def find_wheel(
+    folder: Path, flavor: str, *, label: str | None = None, python: str | None = None
+) -> Path:
     """Return the one patched wheel of a flavor in a folder.
 
+    :param label: of the stack as it is now: of several wheels, the one that was built from it.
+    :param python: tag of the base image's Python, such as ``cp312``, to choose with further.
     :raises UsageError: there is none, or more than one; lists them.
     """
     found = []
@@ -77,7 +82,20 @@ def find_wheel(folder: Path, flavor: str) -> Path:
             f"there is no {flavor} wheel in {folder}",
             hint=f"make build-wheel FLAVOR={flavor}, or give --wheel",
         )
+    found = _narrow(found, lambda path: _label(path) == label)
+    found = _narrow(found, lambda path: python is None or f"-{python}-" in path.name)
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise UsageError(f"{folder} holds several {flavor} wheels: {names}", hint="give --wheel")
     return found[0]
+
+
+def _narrow(found: list[Path], fits: Callable[[Path], bool]) -> list[Path]:
+    """Return those that fit where some do; where none does, the choice is the caller's."""
+    return [path for path in found if fits(path)] or found
+
+
+def _label(path: Path) -> str:
+    """Return the stack's part of the local version label: ``ours.3`` of ``0.11.0+ours.3.cpu``."""
+    local = parse_wheel_filename(path.name)[1].local or ""
+    return local.removesuffix(f".{CPU_LABEL}")

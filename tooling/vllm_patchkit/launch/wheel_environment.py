@@ -144,6 +144,12 @@ def _pip(folder: Path, words: list[str]) -> None:
     try:
         run(command, timeout_s=INSTALL_S)
     except CommandFailed as error:
+        if "No space left on device" in error.stderr_tail:
+            raise HostError(
+                f"no space left for the environment in {folder}",
+                hint="free some space there (8 GB), or put the cache elsewhere: "
+                "VLLM_PATCHKIT_CACHE=DIR; pip unpacks in TMPDIR",
+            ) from error
         lines = [line for line in error.stderr_tail.splitlines() if line.strip()]
         raise HostError(
             f"pip could not install {words[-1]}: {lines[-1] if lines else error.status}",

@@ -7,14 +7,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.errors import PatchkitError, StackError, UsageError
 from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.finding import Code, Finding
 from vllm_patchkit.stack.folder import LOCK, METADATA
 from vllm_patchkit.stack.ignoring import IGNORABLE, check_ignores, split_findings
 from vllm_patchkit.stack.lint import check_files
-from vllm_patchkit.stack.lock import add_known, format_lock, make_lock, record_release
+from vllm_patchkit.stack.lock import (
+    add_known,
+    format_lock,
+    make_lock,
+    record_release,
+    version_label,
+)
 from vllm_patchkit.stack.metadata import Metadata, parse_metadata
 from vllm_patchkit.stack.model import Base, Lock, Stack
 from vllm_patchkit.stack.read import find_stack, read_files, read_lock, read_stack
@@ -132,6 +138,15 @@ def lock(
     if changed and not dry_run:
         replace_file(path, data)
     return Locked(stack=found, lock=made, path=path, changed=changed)
+
+
+def current_label() -> str | None:
+    """Return the version label of the only stack at hand, as it is now; None without one."""
+    try:
+        folder = find_stack(None)
+        return version_label(read_stack(folder), read_lock(folder))
+    except PatchkitError:
+        return None
 
 
 def _open_known(spec: str, base: Base, console: Console) -> tuple[str, Target]:

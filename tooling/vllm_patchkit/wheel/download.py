@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -33,6 +34,7 @@ def download(entry: WheelInput, path: Path, console: Console) -> None:
     :raises HostError: pip is missing, or cannot download.
     :raises WheelError: what it brought is not what is pinned.
     """
+    _require_space(entry, path.parent)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as name:
         folder = Path(name)
         requirements = folder / "requirements.txt"
@@ -54,6 +56,24 @@ def download(entry: WheelInput, path: Path, console: Console) -> None:
             raise WheelError(f"fetching {entry.name}: the sha256 is not {entry.sha256}")
         fetched.chmod(0o644)
         fetched.replace(path)
+
+
+def _require_space(entry: WheelInput, folder: Path) -> None:
+    """See that the wheel fits before it is fetched.
+
+    :raises HostError: it does not.
+    """
+    if shutil.disk_usage(folder).free < entry.size_bytes:
+        raise _no_space(entry, folder)
+
+
+def _no_space(entry: WheelInput, folder: Path) -> HostError:
+    free = shutil.disk_usage(folder).free
+    return HostError(
+        f"no space left for {entry.file} ({entry.size_bytes / 1e6:.0f} MB) in {folder}, which has "
+        f"{free / 1e6:.0f} MB free",
+        hint="free some space there, or put the cache elsewhere: VLLM_PATCHKIT_CACHE=DIR",
+    )
 
 
 def download_release(distribution: str, version: str, folder: Path, console: Console) -> Path:
@@ -129,6 +149,8 @@ def _reporter(bar: Progress) -> Callable[[str], None]:
 
 
 def _fetch_error(entry: WheelInput, path: Path, failure: CommandFailed) -> HostError:
+    if "No space left on device" in failure.stderr_tail:
+        return _no_space(entry, path.parent)
     lines = [line for line in failure.stderr_tail.splitlines() if line.startswith("ERROR:")]
     reason = lines[-1].removeprefix("ERROR:").strip() if lines else failure.message
     return HostError(
