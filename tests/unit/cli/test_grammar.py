@@ -24,7 +24,16 @@ from vllm_patchkit.host.terminal import Console
 # Their output is a diff, a page, a path or a script, which is for machines already.
 NO_JSON = {"diff", "range-diff", "report", "export", "edit", "completion"}
 # What these work on is no stack: a wheel, an environment, a release, a shell.
-NO_STACK = {"image", "flash-attn", "bench", "import", "release", "verify-release", "completion"}
+NO_STACK = {
+    "image",
+    "flash-attn",
+    "bench",
+    "base",
+    "import",
+    "release",
+    "verify-release",
+    "completion",
+}
 # The argument of these is a target, so that the stack is named with --stack alone.
 TARGETS = {"verify", "status", "apply", "revert", "identify", "smoke", "doctor"}
 # What else a call needs before the argument in question is looked at.
@@ -118,7 +127,7 @@ def test_a_slip_of_an_option_gives_one_guess(
 ) -> None:
     words = [*NEEDED.get(command, []), *(["--from", "x"] if command == "new" else [])]
     words += ["bash"] if command == "completion" else []
-    words += ["x"] if command in ("import", "verify-release") else []
+    words += ["x"] if command in ("base", "import", "verify-release") else []
     assert main([command, *words, "--quite"]) == 2
     assert capsys.readouterr().err.endswith("hint: did you mean --quiet?\n")
 

@@ -48,6 +48,7 @@ COMMANDS: dict[str, Command] = {
     "flash-attn": Command("flash_attn", "name the prebuilt flash-attn that fits an environment"),
     "smoke": Command("smoke", "run a wheel, an environment or an image and check what it writes"),
     "bench": Command("bench", "measure guided generation against plain sequences"),
+    "base": Command("base", "say which release patches were cut from"),
     "import": Command("import_", "turn patches of any layout into a locked stack"),
     "edit": Command("edit", "open a stack as a git work tree, one commit a patch"),
     "refresh": Command("refresh", "write a work tree's commits back as patches"),

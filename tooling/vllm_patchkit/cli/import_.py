@@ -29,7 +29,10 @@ EXAMPLES = """\
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``import``."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folder or file")
-    parser.add_argument("--base", required=True, help="DISTRIBUTION==VERSION, or a wheel file")
+    parser.add_argument(
+        "--base", required=True,
+        help="DISTRIBUTION==VERSION, or a wheel file; ? only says which release it may be",
+    )  # fmt: skip
     parser.add_argument("--name", required=True, help="name of the stack and of its folder")
     parser.add_argument("--into", type=Path, default=Path("patches"), help="default: patches")
     parser.add_argument("-p", "--strip", type=int, metavar="N", help="take N components off names")
@@ -57,6 +60,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
     if not NAME.fullmatch(args.name):
         raise UsageError(f"{args.name!r} cannot name a stack", hint="use a-z, 0-9, - and _")
+    if args.base == "?":
+        return _find_base(args, console)
     if args.signoff and not args.author:
         raise UsageError("--signoff needs --author")
     rules = Rules(
@@ -76,6 +81,18 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     print_published(result.published, console)
     console.note(f"check it: vllm-patchkit lint {result.published.folder}")
     return ExitCode.OK
+
+
+def _find_base(args: argparse.Namespace, console: Console) -> int:
+    """Say which release the patches were cut from; nothing is imported."""
+    from vllm_patchkit.cli.base import find_base, print_origin
+
+    origin = find_base(args.paths, "vllm", (), console)
+    print_origin(origin, console)
+    if origin.best is not None:
+        console.note(f"nothing was imported yet: import --base {origin.best.spec.distribution}=="
+                     f"{origin.best.spec.version}")  # fmt: skip
+    return ExitCode.FAILED
 
 
 def _import(args: argparse.Namespace, rules: Rules, console: Console) -> Imported:

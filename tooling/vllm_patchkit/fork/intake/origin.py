@@ -1,0 +1,172 @@
+"""Which release somebody's patches were cut from: by the ids in their ``index`` lines, and by text.
+
+A patch of git names the blob that each file was before; a release either has that very blob or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from packaging.version import InvalidVersion, Version
+
+from vllm_patchkit.diff.model import FileDiff
+from vllm_patchkit.errors import PatchFormatError
+from vllm_patchkit.fork.base import BaseSpec, BaseTree, load_base
+from vllm_patchkit.fork.intake.layout import parse_any, place_files
+from vllm_patchkit.fork.intake.sources import RawPatch
+from vllm_patchkit.fork.store.git import Entry, Repository
+from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.host.terminal import Console
+
+Fit = Literal["same", "fits", "other", "absent"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A release, and for each file that the patches change how well it fits.
+
+    :param files: name in the patches -> ``same`` (the very bytes), ``fits`` (every hunk's lines are
+        there), ``other``, or ``absent``.
+    """
+
+    spec: BaseSpec
+    files: dict[str, Fit]
+
+    def count(self, *fits: Fit) -> int:
+        """Return how many files fit so."""
+        return sum(fit in fits for fit in self.files.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """What can be said of where patches come from.
+
+    :param candidates: every release that was looked at, oldest first.
+    :param best: the one with the most of the files; None where none has any.
+    """
+
+    candidates: tuple[Candidate, ...]
+    best: Candidate | None
+    verdict: str
+
+
+def releases_at_hand(store: Repository, distribution: str) -> list[str]:
+    """Return the versions that can be read without fetching anything."""
+    listed = store.text("for-each-ref", "--format=%(refname)", f"refs/bases/{distribution}/")
+    versions = {line.split("/")[3] for line in listed.splitlines()}
+    stem = distribution.replace("-", "_") + "-"
+    wheels = (cache_dir() / "inputs").glob(f"{stem}*.whl")
+    versions |= {path.name[len(stem) :].partition("-")[0] for path in wheels}
+    return sorted((one for one in versions if _version(one)), key=Version)
+
+
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+def find_origin(
+    store: Repository,
+    patches: Sequence[RawPatch],
+    specs: Sequence[BaseSpec],
+    console: Console,
+) -> Origin:
+    """Return how well each release fits the patches, and what that says."""
+    candidates = tuple(
+        Candidate(spec=spec, files=_fit_release(store, load_base(store, spec, console), patches))
+        for spec in sorted(specs, key=lambda spec: Version(spec.version))
+    )
+    best = max(candidates, key=_rank, default=None)
+    if best is not None and not best.count("same", "fits"):
+        best = None
+    return Origin(candidates=candidates, best=best, verdict=_verdict(candidates, best))
+
+
+def _rank(candidate: Candidate) -> tuple[int, int, Version]:
+    """Order by files that are the release's own, then by those that fit; equals by age."""
+    return candidate.count("same"), candidate.count("fits"), Version(candidate.spec.version)
+
+
+def _fit_release(store: Repository, base: BaseTree, patches: Sequence[RawPatch]) -> dict[str, Fit]:
+    entries = store.list_tree(base.commit)
+    parts = (path.split("/")[:-1] for path in entries)
+    folders = {"/".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
+    found: dict[str, Fit] = {}
+    for patch in patches:
+        for name, diff in _placed(patch, base, entries, folders):
+            # A later patch to the same file starts from what the first one left.
+            if name not in found and diff is not None:
+                found[name] = _fit(store, entries.get(diff.old_path or ""), diff)
+            found.setdefault(name, "absent")
+    return found
+
+
+def _placed(
+    patch: RawPatch, base: BaseTree, entries: dict[str, Entry], folders: set[str]
+) -> Iterator[tuple[str, FileDiff | None]]:
+    """Yield the changed files of a patch: name there, and the diff with its path in the release."""
+    try:
+        files, _ = parse_any(patch.data, strip=patch.strip, source=patch.source)
+    except PatchFormatError:
+        return
+    for diff in files:
+        if diff.old_path is None:
+            continue
+        placed = place_files(
+            [diff],
+            lambda path: path in entries or path in folders,
+            root=base.root,
+            hint=patch.hint,
+            exact=patch.strip is not None,
+        )
+        yield diff.old_path, placed.files[0] if placed.files else None
+
+
+def _fit(store: Repository, entry: Entry | None, diff: FileDiff) -> Fit:
+    if entry is None:
+        return "absent"
+    if diff.old_blob and set(diff.old_blob) != {"0"} and entry.blob.startswith(diff.old_blob):
+        return "same"
+    data = store.read_blob(entry.blob)
+    return "fits" if diff.hunks and all(hunk.before in data for hunk in diff.hunks) else "other"
+
+
+def _verdict(candidates: Sequence[Candidate], best: Candidate | None) -> str:
+    if best is None:
+        return "no release at hand has a file that the patches fit"
+    version, files = best.spec.version, best.files
+    same = best.count("same")
+    nowhere = [name for name in files if all(one.files[name] == "absent" for one in candidates)]
+    known = {name for one in candidates for name, fit in one.files.items() if fit == "same"}
+    lost = [name for name in files if name not in known and name not in nowhere]
+    total = len(files) - len(nowhere)
+    shipped = f"; {len(nowhere)} in no wheel" if nowhere else ""
+    if same == total:
+        return f"cut from {version}: all of {total} files are its own{shipped}"
+    if not same:
+        return f"{best.count('fits')} of {total} files fit {version}; none has its id{shipped}"
+    said = f"{same} of {total} files are those of {version}"
+    others = total - same - len(lost)
+    if others:
+        said += f", {others} of other releases"
+    if lost:
+        said += f", {len(lost)} of no release at hand"
+    return f"{said}: cut {_between(candidates, best)}{shipped}"
+
+
+def _between(candidates: Sequence[Candidate], best: Candidate) -> str:
+    """Return between which releases the patches were cut: the best, and its better neighbour."""
+    place = list(candidates).index(best)
+    before = candidates[place - 1] if place else None
+    after = candidates[place + 1] if place + 1 < len(candidates) else None
+    score = {id(one): one.count("same", "fits") for one in (before, after) if one is not None}
+    version = best.spec.version
+    if before is not None and (after is None or score[id(before)] >= score[id(after)]):
+        return f"between {before.spec.version} and {version}"
+    if after is not None:
+        return f"between {version} and {after.spec.version}"
+    return f"near {version}"
