@@ -24,9 +24,8 @@ from vllm_patchkit.targets.inspect import (
     find_orphans,
     inspect_target,
     metadata_path,
-    read_all_applied,
-    read_applied,
 )
+from vllm_patchkit.targets.records import read_all_applied, read_applied
 from vllm_patchkit.targets.tree import TREE_STATE, Folder
 from vllm_patchkit.transaction import journal
 from vllm_patchkit.transaction.commit import commit, make_plan

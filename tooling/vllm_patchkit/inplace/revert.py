@@ -27,8 +27,8 @@ from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.read import read_locked
 from vllm_patchkit.targets.answers import ChangeReport, TargetInfo
 from vllm_patchkit.targets.explain import explain_files, explain_state
-from vllm_patchkit.targets.inspect import (
-    metadata_path,
+from vllm_patchkit.targets.inspect import metadata_path
+from vllm_patchkit.targets.records import (
     read_all_applied,
     read_applied,
     read_recorded_files,

@@ -30,11 +30,9 @@ from vllm_patchkit.targets.inspect import (
     find_interruption,
     find_leftovers,
     inspect_target,
-    read_all_applied,
-    read_recorded_files,
-    read_recorded_lock,
 )
 from vllm_patchkit.targets.model import Target
+from vllm_patchkit.targets.records import read_all_applied, read_recorded_files, read_recorded_lock
 from vllm_patchkit.targets.state import check_target
 from vllm_patchkit.targets.tree import Folder
 from vllm_patchkit.transaction.disk import Disk
