@@ -357,3 +357,19 @@ def test_a_file_that_diff_found_on_one_side_is_named(
     said = run_import(capsys, home / "x.diff")
     assert said.code == 0, said.err
     assert "left out: Only in b/tiny_llm: fresh.py" in said.err
+
+
+def test_what_stands_after_the_end_of_a_message_is_named(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Remarks between ``---`` and the diff are no part of the message to git; import says so."""
+    git, tree = origin_with(home, "Add c\n\nBody.\n")
+    remark = b"---\nChanges in v2: spelling\n tiny_llm"
+    (home / "x.mbox").write_bytes(git.mailbox().replace(b"---\n tiny_llm", remark))
+    assert remark in (home / "x.mbox").read_bytes()
+    said = run_import(capsys, home / "x.mbox")
+    assert said.code == 0, said.err
+    assert "'Changes in v2: spelling'" in said.err
+    ((found, message),) = trees_and_messages(home / "am", home / "patches/fork")
+    assert found == tree
+    assert "spelling" not in message

@@ -96,25 +96,36 @@ def _read_mail(mail: bytes, source: str) -> Mail:
 def take_quoted(patch: bytes, source: str) -> tuple[bytes, bytes, str | None]:
     """Return what of ``patch`` is still the message, the patch, and the first line quoted in it.
 
-    ``git format-patch`` puts a line ``---`` between the two. A diff before such a line was quoted.
+    ``git format-patch`` puts one line ``---`` between the two. What stands before it belongs to
+    the message, a diff or another line ``---`` too.
 
     :param patch: a mail from the first line on that could start a diff.
     :raises PatchFormatError: there is no such line, and more than one thing that may be the diff.
     """
     lines = patch.splitlines(keepends=True)
     marks = [index for index, line in _outside_hunks(lines) if line.rstrip() == b"---"]
-    parts = list(zip([0, *marks], [*marks, len(lines)], strict=True))
-    with_diff = [part for part in parts if _find_header(lines, *part) is not None]
-    if len(with_diff) > 1:
-        first = _find_header(lines, *with_diff[0])
-        start = with_diff[-1][0]
-        _require_stat(lines[start:], source)
-        assert first is not None
-        quoted = lines[first].decode("utf-8", "replace").strip()
-        return b"".join(lines[:start]), b"".join(lines[start:]), quoted
-    if with_diff and not lines[with_diff[0][0]].startswith(b"---\n"):
+    parts = zip([0, *marks], [*marks, len(lines)], strict=True)
+    headers = [found for part in parts if (found := _find_header(lines, *part)) is not None]
+    if not headers:
+        return b"", b"", None
+    start = max((mark for mark in marks if mark < headers[-1]), default=0)
+    if lines[start].rstrip() != b"---":
         _require_one_diff(lines, source)
-    return b"", patch if with_diff else b"", None
+    quoted = None
+    if len(headers) > 1:
+        _require_stat(lines[start:], source)
+        quoted = lines[headers[0]].decode("utf-8", "replace").strip()
+    return b"".join(lines[:start]), b"".join(lines[start:]), quoted
+
+
+def commentary(patch: bytes) -> tuple[str, ...]:
+    """Return the lines between ``---`` and the diff, those of the summary of changes left out."""
+    lines = patch.splitlines()
+    end = _find_header(lines, 0, len(lines))
+    if end is None or lines[0].rstrip() != b"---":
+        return ()
+    said = (line for line in lines[1:end] if line.strip() and not line.startswith(b" "))
+    return tuple(line.decode("utf-8", "replace").strip() for line in said)
 
 
 def _outside_hunks(lines: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:

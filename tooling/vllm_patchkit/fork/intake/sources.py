@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vllm_patchkit.errors import PatchFormatError, UsageError
-from vllm_patchkit.fork.intake.mailbox import read_mails
+from vllm_patchkit.fork.intake.mailbox import commentary, read_mails
 from vllm_patchkit.fork.intake.note import Kind, Note
 from vllm_patchkit.fork.intake.text import clean_text
 from vllm_patchkit.stack.message import parse_address
@@ -168,6 +168,9 @@ def _read_mails(data: bytes, name: str, found: Found) -> None:
         if not mail.patch:
             found.note("left out", source, f"left out: no diff is in the mail {subject!r}")
             continue
+        if lines := commentary(mail.patch):
+            text = f"left out: {len(lines)} lines after ---, from {lines[0]!r} on, are no message"
+            found.note("left out", source, text)
         if mail.quoted is not None:
             found.note("quoted", source, f"the message quotes a diff ({mail.quoted}); kept as text")
         found.patches.append(
