@@ -23,7 +23,8 @@ PROOF = Proof(
 
 
 def plan(tmp_path, **fields):
-    return make_plan(Job(scratch=tmp_path, stages=("artifact",), **fields), {"stack": PROOF})
+    job = Job(scratch=tmp_path, stages=("artifact",), **{"general": False, **fields})
+    return make_plan(job, {"stack": PROOF})
 
 
 def test_all_scenarios_run_but_those_that_are_asked_for_by_name(tmp_path):
@@ -65,7 +66,7 @@ def test_a_real_checkpoint_is_for_the_stack_that_adds_its_architecture(tmp_path)
 def test_the_stages_read_the_plan_with_the_job(tmp_path, monkeypatch):
     sent = []
     monkeypatch.setattr(events, "send", lambda event, **fields: sent.append((event, fields)))
-    (tmp_path / "job.json").write_text(json.dumps({"stages": ["artifact"]}))
+    (tmp_path / "job.json").write_text(json.dumps({"stages": ["artifact"], "general": False}))
     job = Job.read(tmp_path)
     assert read_plan(tmp_path)["stages"] == []
     write_plan(job, make_plan(job, {"stack": PROOF}))
@@ -73,5 +74,35 @@ def test_the_stages_read_the_plan_with_the_job(tmp_path, monkeypatch):
     assert planned.wants("one")
     assert not planned.wants("two")
     assert planned.homes["offline"] == "stack"
-    fields = {"stages": ["artifact", "make", "offline", "server"], "scenarios": ["one", "served"]}
+    fields = {
+        "stages": ["artifact", "make", "offline", "server"],
+        "scenarios": ["one", "served"],
+        "own": ["one", "served"],
+        "architectures": [],
+    }
     assert sent == [("plan", fields)]
+
+
+def test_the_general_scenarios_come_first_and_are_of_the_wanted_architectures(tmp_path):
+    made = plan(tmp_path, general=True, architectures=("LlamaForCausalLM", "Qwen3ForCausalLM"))
+    assert made["stages"][:3] == ["general", "llama", "qwen3"]
+    assert made["scenarios"][0] == "llama/one"
+    assert "llama/server" in made["scenarios"]
+    assert "qwen3/server" not in made["scenarios"]
+    assert made["owned"] == ["one", "served"]
+    assert made["required"] == ["general", "make"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        ("qwen3/one", ["qwen3/one"]),
+        ("batch", ["llama/batch", "qwen3/batch"]),
+        # Of the stack, and of every model: the stack's is exactly that name.
+        ("one", ["one"]),
+    ],
+)
+def test_a_name_stands_for_one_scenario_or_for_that_of_each_model(tmp_path, asked, chosen):
+    architectures = ("LlamaForCausalLM", "Qwen3ForCausalLM")
+    made = plan(tmp_path, general=True, architectures=architectures, scenarios=(asked,))
+    assert made["scenarios"] == chosen

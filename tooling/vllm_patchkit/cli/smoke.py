@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -22,6 +24,9 @@ EXAMPLES = """\
   vllm-patchkit smoke --python .venv/bin/python --scenario t2i --out smoke/
   vllm-patchkit smoke --image vllm-emu3.5:cpu
 """
+
+
+BASE = "base"
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +53,21 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         help="run this one only; may be repeated (an unknown name lists them)",
     )
     run.add_argument(
+        "--architecture",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of the general scenarios' tiny models, such as LlamaForCausalLM; may be repeated",
+    )
+    run.add_argument(
         "--no-own-scenarios",
         action="store_true",
         help="do not run what the artifact's stacks declare of their own, which is their code",
+    )
+    run.add_argument(
+        "--against",
+        metavar="BASE",
+        help="compare with another environment (or image), or with the release: base",
     )
     run.add_argument("--checks-only", action="store_true", help="no model, only the cheap checks")
     run.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
@@ -93,7 +110,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the smoke and return its exit code."""
     from vllm_patchkit.launch.packages import find_packages
-    from vllm_patchkit.smoke import SmokeOptions, run_smoke
+    from vllm_patchkit.smoke import SmokeOptions, run_against, run_smoke
     from vllm_patchkit.smoke.table import Watch, render
     from vllm_patchkit.stack.read import find_stack
 
@@ -106,6 +123,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         dtype=args.dtype,
         scenarios=tuple(args.scenario),
         own_scenarios=not args.no_own_scenarios,
+        architectures=tuple(args.architecture),
         checks_only=args.checks_only,
         model=args.model,
         prompt=args.prompt,
@@ -121,8 +139,11 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     )
     subject = _find_subject(args, options, console)
     packages = find_packages(stack) if options.own_scenarios else {}
-    with Watch(console) as watch:
+    with Watch(console) as watch, _find_base(args, subject, console) as base:
         report = run_smoke(subject, options, watch, packages)
+        if base is not None:
+            console.note(f"the same on {base.location}")
+            report.against = run_against(report, base, watch)
     for problem in report.problems:
         if problem["kind"] == "usage":
             raise UsageError(problem["message"], hint=problem["hint"])
@@ -136,6 +157,26 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     else:
         console.result(render(report))
     return int(report.exit_code)
+
+
+@contextmanager
+def _find_base(
+    args: argparse.Namespace, subject: Subject, console: Console
+) -> Iterator[Subject | None]:
+    """Give the other side of ``--against``; None without it."""
+    if args.against is None:
+        yield None
+        return
+    from vllm_patchkit.launch.base_environment import base_environment
+    from vllm_patchkit.launch.subject import find_environment, make_image_subject
+
+    if args.image and args.against != BASE:
+        yield make_image_subject(args.against, device=args.device)
+    elif args.against == BASE:
+        with base_environment(subject, console) as base:
+            yield base
+    else:
+        yield find_environment(Path(args.against))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

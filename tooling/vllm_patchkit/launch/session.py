@@ -57,8 +57,9 @@ def pack_worker(packages: Packages) -> bytes:
     """Return a zip with the package ``patchkit_worker``, and what is sent of the stacks' own."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(WORKER.glob("*.py")):
-            archive.writestr(f"patchkit_worker/{path.name}", path.read_bytes())
+        for path in sorted(WORKER.rglob("*.py")):
+            name = path.relative_to(WORKER).as_posix()
+            archive.writestr(f"patchkit_worker/{name}", path.read_bytes())
         for stack, files in packages.items():
             for name, data in files.items():
                 archive.writestr(f"patchkit_sent/{stack}/{name}", data)

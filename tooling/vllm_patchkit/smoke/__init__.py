@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from vllm_patchkit.launch.session import Packages, listen
 from vllm_patchkit.launch.subject import Event, Subject
+from vllm_patchkit.smoke.against import Comparison, compare
 from vllm_patchkit.smoke.options import SmokeOptions
 from vllm_patchkit.smoke.report import Report
 
-__all__ = ["Report", "SmokeOptions", "Subject", "run_smoke"]
+__all__ = ["Report", "SmokeOptions", "Subject", "run_against", "run_smoke"]
 
 
 def run_smoke(
@@ -37,3 +39,17 @@ def run_smoke(
             observe(event, report)
     report.seconds = round(time.monotonic() - started, 2)
     return report
+
+
+def run_against(
+    report: Report, base: Subject, observe: Callable[[Event, Report], None]
+) -> Comparison:
+    """Run the general scenarios of ``report`` on a release without its patches, and compare."""
+    own = report.plan["own"] if report.plan is not None else ()
+    names = tuple(name for name in report.selected if name not in own)
+    options = replace(
+        report.options, own_scenarios=False, unpatched=True, digests={}, scenarios=names
+    )
+    if report.plan is not None:
+        options = replace(options, architectures=tuple(report.plan["architectures"]))
+    return compare(report, run_smoke(base, options, observe), own=own)

@@ -18,6 +18,8 @@ class SmokeOptions:
 
     :param scenarios: names to run; empty for all that fit the device and the model.
     :param own_scenarios: run what the artifact's stacks declare of their own, which is their code.
+    :param architectures: of the general scenarios' models; empty for the stack's or the usual ones.
+    :param unpatched: the artifact may be a release without a stack.
     :param digests: stack -> stack digest that the artifact has to have.
     """
 
@@ -27,6 +29,8 @@ class SmokeOptions:
     dtype: str | None = None
     scenarios: tuple[str, ...] = ()
     own_scenarios: bool = True
+    architectures: tuple[str, ...] = ()
+    unpatched: bool = False
     checks_only: bool = False
     model: str | None = None
     prompt: str | None = None
@@ -70,6 +74,8 @@ class SmokeOptions:
             "stages": ("artifact",),
             "checks_only": self.checks_only,
             "own": self.own_scenarios,
+            "architectures": self.architectures,
+            "unpatched": self.unpatched,
             "preferred": tuple(self.digests),
             "device": self.device,
             "tensor_parallel_size": self.tensor_parallel_size,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.files import replace_file
@@ -15,6 +15,9 @@ from vllm_patchkit.launch.subject import Event
 from vllm_patchkit.smoke.options import SmokeOptions
 from vllm_patchkit.smoke.sheet import draw_sheet
 from vllm_patchkit.version import __version__
+
+if TYPE_CHECKING:
+    from vllm_patchkit.smoke.against import Comparison
 
 FORMAT = 1
 Json = dict[str, Any]
@@ -34,7 +37,10 @@ class Report:
     problems: list[Json] = field(default_factory=list)
     pictures: list[Json] = field(default_factory=list)
     sequences: list[Json] = field(default_factory=list)
+    answers: list[Json] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     plan: Json | None = None
+    against: Comparison | None = None
     seconds: float = 0.0
 
     def add(self, event: Event) -> None:
@@ -53,7 +59,9 @@ class Report:
             self.stages[-1]["load_s"] = fields["seconds"]
         elif kind == "problem":
             self.problems.append({"kind": "environment", **fields})
-        elif kind in ("check", "scenario", "picture", "sequence"):
+        elif kind == "warning":
+            self.warnings.append(fields["text"])
+        elif kind in ("check", "scenario", "picture", "sequence", "answer"):
             getattr(self, f"{kind}s").append(fields)
 
     def _add_stage(self, fields: Json) -> None:
@@ -86,7 +94,8 @@ class Report:
         sound = all(entry["ok"] for entry in (*self.checks, *self.scenarios))
         ended = [stage["name"] for stage in self.stages if stage["state"] == "ended"]
         complete = self.plan is not None and ended == self.plan["stages"] and not self.missing
-        return sound and complete and not self.problems
+        same = self.against is None or self.against.ok
+        return sound and complete and not self.problems and same
 
     @property
     def exit_code(self) -> ExitCode:
@@ -116,10 +125,12 @@ class Report:
             "scenarios": self.scenarios,
             "missing": self.missing,
             "problems": self.problems,
+            "warnings": self.warnings,
             "pictures": [
                 {key: value for key, value in picture.items() if key != "png"}
                 for picture in self.pictures
             ],
+            "against": None if self.against is None else self.against.to_json(),
         }
 
     def write(self, folder: Path) -> list[Path]:

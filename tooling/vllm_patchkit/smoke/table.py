@@ -13,6 +13,8 @@ from vllm_patchkit.smoke.report import Report
 if TYPE_CHECKING:
     from rich.status import Status
 
+    from vllm_patchkit.smoke.against import Comparison
+
 HEADER = ("scenario", "", "requests", "tokens", "tokens/s", "images", "oracle")
 NUMBERS = (2, 3, 4)
 
@@ -94,12 +96,33 @@ def render(report: Report) -> str:
     for problem in report.problems:
         lines.append(f"{problem['stage']}: {problem['message']}")
         lines += [f"  hint: {problem['hint']}"] if problem.get("hint") else []
+    lines += [f"warning: {text}" for text in report.warnings]
+    if report.against is not None:
+        lines += ["", *_comparison(report.against)]
     missing = report.missing
     lines += [f"not run: {', '.join(missing)}"] if missing else []
     passed = sum(check["ok"] for check in report.checks)
     verdict = "PASSED" if report.ok else "FAILED"
     counts = f"{passed} of {len(report.checks)} checks, {_holding(report)} scenarios"
     return "\n".join([*lines, f"{verdict}: {counts}, {report.seconds:.0f} s"])
+
+
+def _comparison(comparison: Comparison) -> list[str]:
+    """Return the table of the scenarios here and on the release."""
+    table = [("scenario", "against the release", "step ms", "there", "first difference")]
+    for row in comparison.rows:
+        here, there = ("-" if value is None else f"{value:.2f}" for value in row.step_ms)
+        table.append((row.scenario, row.state, here, there, row.first or "-"))
+    widths = [max(len(cells[column]) for cells in table) for column in range(4)]
+    lines = [f"against {comparison.base.subject['location']}"]
+    for cells in table:
+        columns = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+        lines.append("  ".join([*columns, cells[4]]).rstrip())
+    failed = [check["name"] for check in comparison.base.checks if not check["ok"]]
+    lines += [f"there FAILED {name}" for name in failed]
+    lines += [f"there {entry['stage']}: {entry['message']}" for entry in comparison.base.problems]
+    lines += [f"there not run: {name}" for name in comparison.base.missing]
+    return lines
 
 
 def _holding(report: Report) -> str:

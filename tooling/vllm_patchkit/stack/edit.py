@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vllm_patchkit.errors import StackError
@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 
-def format_toml(tables: Mapping[str, Mapping[str, object]], **first: object) -> bytes:
-    """Return a TOML document: the keys of ``first``, then each table."""
+def format_toml(
+    tables: Mapping[str, Mapping[str, object]],
+    arrays: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
+    **first: object,
+) -> bytes:
+    """Return a TOML document: the keys of ``first``, then each table, then each array of tables."""
     import tomlkit
 
     document = tomlkit.document()
@@ -24,6 +28,15 @@ def format_toml(tables: Mapping[str, Mapping[str, object]], **first: object) -> 
         for key, value in values.items():
             table.add(key, tomlkit.item(value))
         document.add(name, table)
+    for name, values_of in (arrays or {}).items():
+        entries = tomlkit.aot()
+        for values in values_of:
+            entry = tomlkit.table()
+            entry.update(values)
+            entries.append(entry)
+        if values_of:
+            document.add(tomlkit.nl())
+            document.add(name, entries)
     return tomlkit.dumps(document).encode("utf-8")
 
 

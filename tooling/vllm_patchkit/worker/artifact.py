@@ -5,6 +5,8 @@ First by bytes, before anything of vLLM is imported; then by what Python really 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import events
 from .identity import Installed, check_files, find_installed
 from .job import Job
@@ -25,12 +27,15 @@ def run(job: Job) -> None:
     """
     installed = find_installed()
     events.send("artifact", **describe(installed))
-    if not check_files(installed, job.artifact):
+    if not check_files(installed, job.artifact, unpatched=job.unpatched):
         raise events.WrongArtifact
     check_machine(job)
     events.send("versions", versions=describe_versions())
     proofs = load_proofs(installed, job)
     climb(installed, job, [name for proof in proofs.values() for name in proof.architectures])
+    declared = [record.metadata.get("smoke", {}) for record in installed.records]
+    usual = [name for table in declared for name in table.get("architectures", ())]
+    job = replace(job, architectures=job.architectures or tuple(usual))
     write_plan(job, make_plan(job, proofs))
 
 

@@ -134,12 +134,16 @@ def _read_records(dist_info: Path) -> Iterator[Record]:
         yield Record(folder=lock_file.parent, name=str(lock["stack"]), lock=lock)
 
 
-def check_files(installed: Installed, wanted: Mapping[str, Any]) -> bool:
+def check_files(
+    installed: Installed, wanted: Mapping[str, Any], *, unpatched: bool = False
+) -> bool:
     """Check every patched file against the lock, and the lock against what the caller expects.
 
     :param wanted: ``locks`` maps stack -> sha256 of ``lock.json`` in the wheel that was given;
         ``digests`` maps stack -> stack digest that the caller expects.
     """
+    if not installed.records and unpatched:
+        return events.check(STAGE, "a release without a stack", True, installed.dist_info.name)
     if not installed.records:
         detail = f"{installed.dist_info.name} has no {RECORDS}/ record: it was never patched"
         return events.check(STAGE, "the artifact is a patched vLLM", False, detail)

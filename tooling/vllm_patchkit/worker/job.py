@@ -21,6 +21,8 @@ class Job:
     :param scenarios: names of the scenarios to run, or None for all; once there is a plan, the
         chosen ones.
     :param own: run what the artifact's stacks declare of their own.
+    :param general: run the scenarios for any vLLM, of ``architectures`` or the usual ones.
+    :param unpatched: the artifact is a release without a stack.
     :param preferred: stacks whose proof is the one that the host sent, not the artifact's.
     :param homes: stage -> stack that it is of, once there is a plan.
     :param required: stages without which nothing after them runs.
@@ -34,6 +36,9 @@ class Job:
     stages: tuple[str, ...]
     checks_only: bool = False
     own: bool = True
+    general: bool = True
+    architectures: tuple[str, ...] = ()
+    unpatched: bool = False
     preferred: tuple[str, ...] = ()
     homes: Mapping[str, str] = field(default_factory=dict)
     required: tuple[str, ...] = ()
@@ -59,7 +64,15 @@ class Job:
     def from_json(cls, value: Mapping[str, Any], scratch: Path) -> Job:
         """Return the job that the host sent."""
         known = dict(value)
-        for name in ("stages", "scenarios", "image_size", "preferred", "required"):
+        known.pop("owned", None)
+        for name in (
+            "stages",
+            "scenarios",
+            "architectures",
+            "image_size",
+            "preferred",
+            "required",
+        ):
             if known.get(name) is not None:
                 known[name] = tuple(known[name])
         return cls(scratch=scratch, **known)

@@ -9,8 +9,10 @@ from importlib import import_module
 from pathlib import Path
 
 from . import events, lifeline
+from .general.proof import general_proof
 from .job import Job
 from .own import load_proof
+from .plan import GENERAL
 
 # Here, not under __main__: a child that vLLM spawns imports this module, and must be armed too.
 lifeline.die_with_parent()
@@ -40,7 +42,8 @@ def find_stage(name: str, job: Job) -> Callable[[Job], None]:
     if name in STAGES:
         run: Callable[[Job], None] = import_module(f"{__package__}.{name}").run
         return run
-    proof = load_proof(job.homes[name])
+    home = job.homes[name]
+    proof = general_proof(job) if home == GENERAL else load_proof(home)
     return next(stage.run for stage in proof.stages if stage.name == name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vllm_patchkit.errors import UsageError
@@ -22,7 +22,9 @@ from vllm_patchkit.fork.series import export_patches
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.repository import Change, File, import_commits
 from vllm_patchkit.stack.edit import format_toml
-from vllm_patchkit.stack.folder import METADATA
+from vllm_patchkit.stack.folder import METADATA, make_patch
+from vllm_patchkit.stack.model import Probe
+from vllm_patchkit.stack.propose import propose_probe
 
 
 def squash(patches: Sequence[Change], subject: str, sources: Sequence[str]) -> list[Change]:
@@ -63,6 +65,7 @@ def write_stack(
         label=label or re.sub(r"[^a-z0-9]+", ".", folder.name.lower()).strip("."),
         summary=summary or f"Imported on {base.spec}",
         base=base,
+        probes=propose_probes(patches, base.root),
     )
     read = base_reader(store, base)
     files, stack = compose_stack(folder, {METADATA: metadata}, patches, base, read)
@@ -70,7 +73,15 @@ def write_stack(
     return publish(store, folder, files, title=f"import {len(changes)} patches", faults=faults)
 
 
-def format_metadata(*, name: str, label: str, summary: str, base: BaseTree) -> bytes:
+def propose_probes(patches: Mapping[str, bytes], root: str) -> list[Probe]:
+    """Return a probe for each patch that adds code, for its author to look at."""
+    found = (propose_probe(make_patch(name, data), root) for name, data in patches.items())
+    return [probe for probe in found if probe is not None]
+
+
+def format_metadata(
+    *, name: str, label: str, summary: str, base: BaseTree, probes: Sequence[Probe] = ()
+) -> bytes:
     """Return the ``stack.toml`` of a new stack."""
     # Nobody said which license the patches have, so none is named.
     stack = {"name": name, "label": label, "version": 1, "summary": summary}
@@ -79,6 +90,16 @@ def format_metadata(*, name: str, label: str, summary: str, base: BaseTree) -> b
         {
             "stack": {**stack, "subsystems": [SUBSYSTEM]},
             "base": {**release, "root": base.root, **wheel_keys(base)},
+        },
+        {
+            "probe": [
+                {
+                    "patch": probe.patch,
+                    "imports": list(probe.imports),
+                    "expression": probe.expression,
+                }
+                for probe in probes
+            ]
         },
         format=1,
     )

@@ -1,0 +1,84 @@
+"""Requests and engine arguments of the general scenarios, in vLLM's terms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..job import Job
+from .checkpoints import CONTEXT, short_name
+from .oracle import Case
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+
+# Longer prompts come in chunks.
+BATCHED_TOKENS = 64
+BLOCK = 16
+# Enough for one request of full length, too few for all requests at once.
+BLOCKS = 28
+SEQUENCES = 16
+REAL_MODEL = "model"
+
+
+def folder_of(job: Job, architecture: str) -> Path:
+    """Return the checkpoint that the engine loads."""
+    return Path(job.model) if job.model else job.scratch / f"general-{short_name(architecture)}"
+
+
+def cases_file(job: Job, architecture: str) -> Path:
+    """Return where the cases of a checkpoint lie."""
+    return job.scratch / f"general-{short_name(architecture)}.pt"
+
+
+def is_exact(job: Job) -> bool:
+    """Return whether the engine's greedy tokens have to be the oracle's."""
+    return job.quantization is None and (job.dtype or "float32") == "float32"
+
+
+def engine_arguments(job: Job, architecture: str) -> dict[str, Any]:
+    """Return the arguments of ``LLM``, ``AsyncEngineArgs`` and ``vllm serve``."""
+    arguments: dict[str, Any] = {
+        "model": str(folder_of(job, architecture)),
+        "dtype": job.dtype or ("bfloat16" if job.quantization else "float32"),
+        "tensor_parallel_size": job.tensor_parallel_size,
+        "max_model_len": context_of(job),
+        "max_num_seqs": SEQUENCES,
+        "max_num_batched_tokens": BATCHED_TOKENS,
+        "enable_chunked_prefill": True,
+        "enable_prefix_caching": True,
+        "block_size": BLOCK,
+        "num_gpu_blocks_override": BLOCKS,
+        "seed": 0,
+    }
+    if job.device == "cuda":
+        arguments["gpu_memory_utilization"] = job.gpu_memory_utilization or 0.3
+    if job.quantization:
+        arguments["quantization"] = job.quantization
+    if job.trust_remote_code:
+        arguments["trust_remote_code"] = True
+    if job.eager or job.device == "cpu":
+        # On a CPU, compiling takes a minute and a C++ compiler, for no gain at this size.
+        arguments["enforce_eager"] = True
+    return arguments
+
+
+def context_of(job: Job) -> int:
+    """Return the length that requests may have; a real model may allow less than the tiny ones."""
+    if job.model is None:
+        return CONTEXT
+    config = json.loads((Path(job.model) / "config.json").read_text(encoding="utf-8"))
+    return min(CONTEXT, int(config.get("max_position_embeddings") or CONTEXT))
+
+
+def prompt_of(case: Case) -> Any:
+    """Return the engine's prompt, as token ids."""
+    return {"prompt_token_ids": list(case.prompt_ids)}
+
+
+def greedy(case: Case, **fields: Any) -> SamplingParams:
+    """Return greedy parameters for a case."""
+    from vllm import SamplingParams
+
+    return SamplingParams(**{"temperature": 0.0, "max_tokens": case.max_tokens, **fields})

@@ -1,0 +1,93 @@
+"""``vllm serve`` and a plain OpenAI client: completions, a chat, a stream, usage, a refusal."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from .. import events
+from ..job import Job
+from ..server import MODEL, serve
+from .checkpoints import short_name
+from .engine import cases_file, context_of, engine_arguments, is_exact
+from .judge import report
+from .oracle import Case, read_cases
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+NAME = "server"
+STAGE = "serve"
+
+
+def run(job: Job, architecture: str) -> None:
+    """Run the scenario, then stop the server as an orchestrator would."""
+    *cases, chat = read_cases(cases_file(job, architecture))
+    with serve(job, STAGE, engine_arguments(job, architecture)) as client:
+        started = time.monotonic()
+        problems = ask_all(client, cases[:3], chat, exact=is_exact(job))
+        problems += check_refusal(client, cases[0], context_of(job))
+        report(f"{short_name(architecture)}/{NAME}", [], problems, started)
+
+
+def ask_all(client: OpenAI, cases: list[Case], chat: Case, *, exact: bool) -> list[str]:
+    """Return what is wrong with the answers to completions, a stream and a chat."""
+    problems = []
+    for case in cases:
+        events.note(STAGE, f"request {case.name}")
+        whole: Any = client.completions.create(**_fields(case))
+        problems += compare(case, whole.choices[0].text, exact=exact)
+        problems += check_usage(case, whole.usage)
+    pieces: list[str] = []
+    for chunk in client.completions.create(**_fields(cases[0]), stream=True):
+        pieces += [choice.text for choice in chunk.choices]
+    problems += compare(cases[0], "".join(pieces), exact=exact, note=", streamed")
+    if len(pieces) < 2:
+        problems.append(f"{cases[0].name}, streamed: came in one piece")
+    said: Any = client.chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": chat.prompt}],
+        max_tokens=chat.max_tokens,
+        temperature=0.0,
+    )
+    return problems + compare(chat, said.choices[0].message.content or "", exact=exact)
+
+
+def _fields(case: Case) -> dict[str, Any]:
+    return {
+        "model": MODEL,
+        "prompt": list(case.prompt_ids),
+        "max_tokens": case.max_tokens,
+        "temperature": 0.0,
+    }
+
+
+def compare(case: Case, text: str, *, exact: bool, note: str = "") -> list[str]:
+    """Return how a text differs from transformers'."""
+    if not exact or case.text is None or text == case.text:
+        return []
+    return [f"{case.name}{note}: {text!r}, transformers has {case.text!r}"]
+
+
+def check_usage(case: Case, usage: Any) -> list[str]:
+    """Return what is wrong with the counts of a request."""
+    counted = (usage.prompt_tokens, usage.completion_tokens)
+    expected = (len(case.prompt_ids), len(case.tokens) if case.tokens else counted[1])
+    return [] if counted == expected else [f"{case.name}: usage {counted}, expected {expected}"]
+
+
+def check_refusal(client: OpenAI, case: Case, context: int) -> list[str]:
+    """A request that cannot be served is refused with the reason, and the next one is served."""
+    from openai import BadRequestError
+
+    problems = []
+    try:
+        client.completions.create(**{**_fields(case), "max_tokens": 2 * context})
+        problems.append("a request longer than the context was accepted")
+    except BadRequestError as error:
+        if str(context) not in str(error):
+            problems.append(f"the refusal does not name the limit of {context} tokens: {error}")
+    again: Any = client.completions.create(**_fields(case))
+    if not again.choices:
+        problems.append("after a refused request the server answers no more")
+    return problems

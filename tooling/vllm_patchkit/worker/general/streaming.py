@@ -1,0 +1,96 @@
+"""Requests through ``AsyncLLM`` at once, as streams, one of them dropped on its way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .. import events
+from ..job import Job
+from .checkpoints import short_name
+from .engine import cases_file, engine_arguments, greedy, is_exact, prompt_of
+from .judge import Answer, report
+from .oracle import Case, read_cases
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+NAME = "streaming"
+DROP_AFTER = 4
+
+
+@dataclass(kw_only=True, slots=True)
+class Stream:
+    """What one request sent, piece by piece."""
+
+    case: Case
+    tokens: list[int] = field(default_factory=list)
+    pieces: int = 0
+    finished: int = 0
+
+
+def run(job: Job, architecture: str) -> None:
+    """Run the scenario."""
+    asyncio.run(_run(job, architecture))
+
+
+async def _run(job: Job, architecture: str) -> None:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    started = time.monotonic()
+    events.note(NAME, "loading the engine")
+    arguments = AsyncEngineArgs(**engine_arguments(job, architecture))
+    engine = AsyncLLM.from_engine_args(arguments)
+    events.send("load", stage=NAME, seconds=round(time.monotonic() - started, 2))
+    cases = read_cases(cases_file(job, architecture))
+    started = time.monotonic()
+    try:
+        dropped, *streams = await asyncio.gather(
+            _stream(engine, cases[3], "dropped", limit=DROP_AFTER),
+            *(_stream(engine, case, case.name) for case in cases[:3]),
+        )
+    finally:
+        engine.shutdown()
+    problems = [text for stream in streams for text in find_problems(stream)]
+    beginning = (dropped.case.tokens or ())[: len(dropped.tokens)]
+    if is_exact(job) and beginning and tuple(dropped.tokens) != beginning:
+        problems.append("the dropped request's tokens are not the beginning of transformers'")
+    answers = [
+        Answer(
+            request=stream.case.name,
+            case=stream.case,
+            tokens=tuple(stream.tokens),
+            expected=is_exact(job),
+        )
+        for stream in streams
+    ]
+    report(f"{short_name(architecture)}/{NAME}", answers, problems, started)
+
+
+async def _stream(engine: AsyncLLM, case: Case, name: str, limit: int | None = None) -> Stream:
+    """Read a request's stream to its end, or drop it after ``limit`` tokens."""
+    from vllm.sampling_params import RequestOutputKind
+
+    params = greedy(case, output_kind=RequestOutputKind.DELTA)
+    stream = Stream(case=case)
+    prompt: Any = prompt_of(case)
+    async for output in engine.generate(prompt, params, name):
+        stream.pieces += 1
+        stream.finished += output.finished
+        stream.tokens += output.outputs[0].token_ids
+        if limit is not None and len(stream.tokens) >= limit:
+            break
+    return stream
+
+
+def find_problems(stream: Stream) -> list[str]:
+    """Return what is wrong with a stream as such."""
+    problems = []
+    if stream.finished != 1:
+        problems.append(f"{stream.case.name}: finished {stream.finished} times")
+    if stream.pieces < min(2, len(stream.tokens)):
+        problems.append(f"{stream.case.name}: came in one piece, not as a stream")
+    return problems
