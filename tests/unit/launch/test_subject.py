@@ -48,7 +48,7 @@ def test_an_environment_is_its_interpreter_or_its_folder(tmp_path):
 
 def test_an_image_runs_without_network_and_root_file_system(monkeypatch):
     monkeypatch.setattr(subject.shutil, "which", lambda name: f"/usr/bin/{name}")
-    argv = subject.make_image_subject("name:tag", device="cpu", mounts=(Path("/models"),)).argv
+    argv = subject.make_image_subject("name:tag", gpus=False, mounts=(Path("/models"),)).argv
     assert argv[:3] == ("/usr/bin/docker", "run", "--rm")
     assert argv[argv.index("--network") + 1] == "none"
     assert "--read-only" in argv
@@ -60,7 +60,7 @@ def test_an_image_runs_without_network_and_root_file_system(monkeypatch):
 def test_no_docker_is_this_machines_fault(monkeypatch):
     monkeypatch.setattr(subject.shutil, "which", lambda name: None)
     with pytest.raises(HostError, match="an image needs docker"):
-        subject.make_image_subject("name", device="cpu")
+        subject.make_image_subject("name", gpus=False)
 
 
 @pytest.mark.parametrize(

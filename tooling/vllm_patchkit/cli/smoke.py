@@ -171,7 +171,7 @@ def _find_base(
     from vllm_patchkit.launch.subject import find_environment, make_image_subject
 
     if args.image and args.against != BASE:
-        yield make_image_subject(args.against, device=args.device)
+        yield make_image_subject(args.against, gpus=_wants_gpus(args))
     elif args.against == BASE:
         with base_environment(subject, console) as base:
             yield base
@@ -206,6 +206,11 @@ def _digests(stack: Path | None) -> dict[str, str]:
     return {found.name: stack_digest(found)}
 
 
+def _wants_gpus(args: argparse.Namespace) -> bool:
+    """Return whether the run needs GPUs: the cheap checks do not."""
+    return args.device == "cuda" and not args.checks_only
+
+
 def _find_subject(args: argparse.Namespace, options: object, console: Console) -> Subject:
     from vllm_patchkit.launch.subject import (
         find_environment,
@@ -224,7 +229,7 @@ def _find_subject(args: argparse.Namespace, options: object, console: Console) -
     if args.image:
         paths = (args.model, args.vision_tokenizer)
         mounts = tuple(Path(path) for path in paths if path)
-        return make_image_subject(args.image, device=args.device, mounts=mounts)
+        return make_image_subject(args.image, gpus=_wants_gpus(args), mounts=mounts)
     if args.wheel.suffix != ".whl":
         # An environment's folder or interpreter, given where a wheel goes.
         return find_environment(args.wheel)

@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,13 @@ from vllm_patchkit.launch.subject import Event, Subject
 
 WORKER = PACKAGE / "worker"
 PATIENCE_S = 20.0
+ADVICE = re.compile(r"(?i)(?:run|see|try|usage)\b.*--help")
+# What Docker and Podman say of --gpus where nothing serves it.
+NO_GPU_RUNTIME = re.compile(r"could not select device driver|nvidia-container")
+GPU_HINT = (
+    "this container engine has no GPU runtime: install the NVIDIA Container Toolkit, or leave the "
+    "GPU out: --checks-only needs none"
+)
 STDERR_TAIL_BYTES = 4000
 
 # Runs with `python -c`: takes one line of JSON from standard input, unpacks the worker beside other
@@ -134,11 +142,11 @@ def _events(
     status = process.wait()
     reader.join(1.0)
     if not seen:
-        text = b"".join(tail).decode("utf-8", "replace").strip()
+        text = b"".join(tail).decode("utf-8", "replace")
+        reason = find_reason(text) or "no message"
         raise HostError(
-            f"the worker did not start in {subject.location} (status {status}): "
-            f"{text.splitlines()[-1] if text else 'no message'}",
-            hint=subject.start_hint,
+            f"the worker did not start in {subject.location} (status {status}): {reason}",
+            hint=GPU_HINT if NO_GPU_RUNTIME.search(text) else subject.start_hint,
         )
     if status not in (0, 1):
         yield {
@@ -151,6 +159,13 @@ def _events(
             "hint": "",
             "log": b"".join(tail).decode("utf-8", "replace"),
         }
+
+
+def find_reason(text: str) -> str | None:
+    """Return the last line of a program's errors that is no advice to read its help."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if not ADVICE.match(line)]
+    return next(reversed(telling or lines), None)
 
 
 def _keep_tail(stream: IO[bytes], tail: list[bytes]) -> None:

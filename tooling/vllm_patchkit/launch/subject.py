@@ -95,9 +95,10 @@ def read_locks(wheel: Path) -> dict[str, str]:
     return locks
 
 
-def make_image_subject(image: str, *, device: str, mounts: tuple[Path, ...] = ()) -> Subject:
+def make_image_subject(image: str, *, gpus: bool, mounts: tuple[Path, ...] = ()) -> Subject:
     """Return the subject for a container image, run without network, root or a writable root.
 
+    :param gpus: the container sees all GPUs.
     :param mounts: folders (a checkpoint) that the container sees read-only at the same path.
     :raises HostError: there is no container engine's client.
     """
@@ -111,7 +112,7 @@ def make_image_subject(image: str, *, device: str, mounts: tuple[Path, ...] = ()
     argv += ["--tmpfs", "/tmp:exec", "--shm-size", "1g", "--cap-drop", "ALL"]
     argv += ["--security-opt", "no-new-privileges", "--pull", "never"]
     argv += ["--name", f"vllm-patchkit-smoke-{uuid.uuid4().hex[:12]}"]
-    argv += ["--gpus", "all"] if device == "cuda" else []
+    argv += ["--gpus", "all"] if gpus else []
     for folder in mounts:
         argv += ["--volume", f"{folder.resolve()}:{folder.resolve()}:ro"]
     return Subject(

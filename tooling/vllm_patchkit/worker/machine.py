@@ -26,7 +26,7 @@ def check_machine(job: Job) -> None:
         require_port(job.port)
     if job.model is None and not job.bench:
         require_memory(available_memory(), TINY_MEMORY_BYTES)
-    if job.device == "cuda":
+    if job.device == "cuda" and not (job.checks_only and not has_gpus()):
         require_gpus(job.tensor_parallel_size)
     events.check(STAGE, "the machine can run it", True, job.device)
 
@@ -74,6 +74,13 @@ def require_memory(available: int | None, needed: int) -> None:
             f"{needed / 2**30:.1f} GiB needed",
             "close other programs, or run on a larger machine",
         )
+
+
+def has_gpus() -> bool:
+    """Return whether torch sees any GPU."""
+    import torch
+
+    return bool(torch.cuda.is_available())
 
 
 def require_gpus(wanted: int) -> None:
