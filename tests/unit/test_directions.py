@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "doctor": "host operations",
     "release": "archive host wheel",
     "container": "archive digest host stack",
-    "launch": "archive digest host stack",
+    "launch": "archive digest host stack targets",
     "smoke": "host launch version",
     "bench": "launch version",
     "pipeline": "stack",
@@ -75,8 +75,9 @@ def imported(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.level:
-                # The worker is another package where it runs; it only looks beside itself.
-                assert (node.level, package_of(path)) == (1, "worker"), path
+                # The worker is another package where it runs; it only looks inside itself.
+                assert package_of(path) == "worker", path
+                assert node.level < len(path.relative_to(PACKAGE).parts), path
                 continue
             assert node.module is not None
             yield node.module

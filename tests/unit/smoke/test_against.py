@@ -61,6 +61,14 @@ def test_a_scenario_that_fails_on_one_side_only_is_different():
     assert compare(make(GOOD, problems=["a"]), make(GOOD, problems=["a"]), own=()).ok
 
 
+def test_where_the_release_has_a_fault_nothing_is_compared():
+    here, there = make(GOOD), make(("request-0", [9], None))
+    here.scenarios[0]["known_fault"] = "the release answers wrongly"
+    found = compare(here, there, own=())
+    assert [row.state for row in found.rows] == ["not compared"]
+    assert found.ok
+
+
 def test_what_only_one_side_has_is_said():
     found = compare(make(GOOD), make(name="llama/one"), own=())
     assert {row.state for row in found.rows} == {"only here", "only there"}

@@ -45,6 +45,8 @@ class BenchOptions:
     profile: bool = False
     in_process: bool = False
     gpu_memory_utilization: float | None = None
+    own: bool = True
+    unpatched: bool = False
     timeout_s: float = 590.0
 
     @property
@@ -70,6 +72,8 @@ class BenchOptions:
         in_process = self.in_process or self.profile or self.device == "cpu"
         return {
             "stages": ("bench",),
+            "own": self.own,
+            "unpatched": self.unpatched,
             "device": self.device,
             "tensor_parallel_size": self.tensor_parallel_size,
             "quantization": self.quantization,
@@ -111,6 +115,7 @@ class BenchReport:
     loads: dict[str, float] = field(default_factory=dict)
     runs: list[Json] = field(default_factory=list)
     results: list[Json] = field(default_factory=list)
+    general: list[Json] = field(default_factory=list)
     profile: str = ""
     problem: Json | None = None
 
@@ -131,6 +136,8 @@ class BenchReport:
             self.loads[event["engine"]] = event["seconds"]
         elif event["event"] == "bench" and kind == "runs":
             self.runs.append(fields)
+        elif event["event"] == "bench" and kind == "general":
+            self.general.append({**fields, "base_step_ms": None, "ratio": None})
         elif event["event"] == "bench" and kind == "result":
             self.results.append(fields)
         elif event["event"] == "bench" and kind == "profile":
@@ -145,6 +152,9 @@ class BenchReport:
         """0 if everything was measured, 3 if this machine cannot, else 1."""
         if self.problem is not None and self.problem["kind"] == "environment":
             return ExitCode.ENVIRONMENT
+        if self.general:
+            done = len(self.general) == len(self.options.images)
+            return ExitCode.OK if done and self.problem is None else ExitCode.FAILED
         sides = len(SIDES[self.options.sides])
         found = len(self.results) if sides == 2 else len(self.runs)
         done = found == len(self.options.scenarios)
@@ -163,6 +173,7 @@ class BenchReport:
             "floor": self.floor,
             "runs": self.runs,
             "results": self.results,
+            "general": self.general,
             "problem": self.problem,
         }
 
@@ -183,6 +194,30 @@ def measure_generate(
             report.add(event)
             observe(event)
     return report
+
+
+def compare_general(report: BenchReport, base: BenchReport) -> None:
+    """Put the steps of the release beside those of ``report``."""
+    times = {row["sequences"]: row["step_ms"] for row in base.general}
+    for row in report.general:
+        row["base_step_ms"] = times.get(row["sequences"])
+        if row["base_step_ms"]:
+            row["ratio"] = round(row["step_ms"] / row["base_step_ms"], 4)
+    if base.problem is not None and report.problem is None:
+        report.problem = {**base.problem, "message": f"the release: {base.problem['message']}"}
+
+
+GENERAL_HEADER = f"{'sequences':>9} {'step ms':>9} {'release':>9} {'ratio':>7} {'tokens/s':>10}"
+
+
+def format_general(row: Json) -> str:
+    """Return one line of the table of plain sequences."""
+    base = "-" if row["base_step_ms"] is None else f"{row['base_step_ms']:.3f}"
+    ratio = "-" if row["ratio"] is None else f"{row['ratio']:.3f}"
+    return (
+        f"{row['sequences']:9d} {row['step_ms']:9.3f} {base:>9} {ratio:>7} "
+        f"{row['tokens_per_s']:10.1f}"
+    )
 
 
 HEADER = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,11 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=590.0, metavar="SECONDS", help="of the whole, default: 590"
     )
+    parser.add_argument(
+        "--against",
+        metavar="BASE",
+        help="plain sequences here and on another environment, or on the release: base",
+    )
     parser.add_argument("--profile", type=Path, metavar="FILE", help="write the top costs there")
     add_json_option(parser, "the results")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON there")
@@ -92,6 +98,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.bench.generate import BenchOptions, describe_event, measure_generate
     from vllm_patchkit.cli.smoke import parse_size
     from vllm_patchkit.host.files import replace_file
+    from vllm_patchkit.launch.base_environment import find_base
     from vllm_patchkit.launch.packages import find_packages
     from vllm_patchkit.launch.subject import Event, find_environment
     from vllm_patchkit.smoke.report import format_json
@@ -131,7 +138,18 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         if (text := describe_event(event)) is not None:
             console.note(text)
 
-    report = measure_generate(find_environment(args.python), options, observe, find_packages())
+    subject = find_environment(args.python)
+    if args.against is None:
+        report = measure_generate(subject, options, observe, find_packages())
+    else:
+        from vllm_patchkit.bench.generate import compare_general
+
+        options = replace(options, own=False)
+        with find_base(args.against, subject, console) as base:
+            report = measure_generate(subject, options, observe)
+            console.note(f"the same on {base.location}")
+            release = replace(options, unpatched=True)
+            compare_general(report, measure_generate(base, release, observe))
     data = format_json(report.to_json())
     if args.out:
         replace_file(args.out, data)
@@ -146,9 +164,17 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _render(report: BenchReport, console: Console) -> str:
-    from vllm_patchkit.bench.generate import HEADER, format_result
+    from vllm_patchkit.bench.generate import (
+        GENERAL_HEADER,
+        HEADER,
+        format_general,
+        format_result,
+    )
 
-    lines = [HEADER, *(format_result(result, report.floor) for result in report.results)]
+    if report.general:
+        lines = [GENERAL_HEADER, *map(format_general, report.general)]
+    else:
+        lines = [HEADER, *(format_result(result, report.floor) for result in report.results)]
     if report.problem:
         console.error(report.problem["message"], report.problem.get("hint"))
         if report.problem.get("log"):

@@ -26,9 +26,6 @@ EXAMPLES = """\
 """
 
 
-BASE = "base"
-
-
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S
@@ -164,19 +161,16 @@ def _find_base(
     args: argparse.Namespace, subject: Subject, console: Console
 ) -> Iterator[Subject | None]:
     """Give the other side of ``--against``; None without it."""
+    from vllm_patchkit.launch.base_environment import BASE, find_base
+    from vllm_patchkit.launch.subject import make_image_subject
+
     if args.against is None:
         yield None
-        return
-    from vllm_patchkit.launch.base_environment import base_environment
-    from vllm_patchkit.launch.subject import find_environment, make_image_subject
-
-    if args.image and args.against != BASE:
+    elif args.image and args.against != BASE:
         yield make_image_subject(args.against, gpus=_wants_gpus(args))
-    elif args.against == BASE:
-        with base_environment(subject, console) as base:
-            yield base
     else:
-        yield find_environment(Path(args.against))
+        with find_base(args.against, subject, console) as base:
+            yield base
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

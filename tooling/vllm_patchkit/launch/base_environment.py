@@ -24,6 +24,7 @@ from vllm_patchkit.stack.model import Base
 from vllm_patchkit.stack.own import read_metadata
 from vllm_patchkit.targets.base import open_base
 
+BASE = "base"
 FACTS = (
     "import json, sys, sysconfig; print(json.dumps([sys._base_executable, "
     "sysconfig.get_path('purelib'), 'python%d.%d' % sys.version_info[:2]]))"
@@ -66,6 +67,16 @@ def touched_files(place: Place) -> tuple[Base, list[str]]:
     locks = [parse_lock((folder / "lock.json").read_bytes()) for folder in folders]
     base = read_metadata(folders[0]).base
     return base, sorted({file.path for lock in locks for file in lock.files})
+
+
+@contextmanager
+def find_base(spec: str, subject: Subject, console: Console) -> Iterator[Subject]:
+    """Give the other side of a comparison: another environment, or the release (``base``)."""
+    if spec != BASE:
+        yield find_environment(Path(spec))
+        return
+    with base_environment(subject, console) as found:
+        yield found
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Stage ``bench``: the artifact is identified, then its stack's own comparison is measured."""
+"""Stage ``bench``: the artifact is identified, then its stack's own bench runs, or the general."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 
 from . import events
 from .artifact import describe
+from .general import bench as general
 from .identity import check_files, find_installed
 from .job import Job
 from .machine import check_machine, describe_versions
@@ -20,18 +21,13 @@ def run(job: Job) -> None:
     """Measure everything that was asked for; each result is reported as soon as it is known."""
     installed = find_installed()
     events.send("artifact", **describe(installed))
-    if not check_files(installed, job.artifact):
+    if not check_files(installed, job.artifact, unpatched=job.unpatched):
         raise events.WrongArtifact
     check_machine(job)
     events.send("versions", versions=describe_versions())
-    for proof in load_proofs(installed, job).values():
-        if proof.bench is not None:
-            proof.bench(job)
-            return
-    raise events.EnvironmentProblem(
-        "no stack of this artifact declares a bench",
-        "docs/smoke.md shows how a stack declares one",
-    )
+    own = [proof.bench for proof in load_proofs(installed, job).values() if proof.bench]
+    measure = own[0] if own else general.run
+    measure(job)
 
 
 def copy_bandwidth(device: str) -> float:

@@ -100,6 +100,7 @@ def report(
         images=[],
         oracle=any(answer.expected and answer.case.tokens is not None for answer in answers),
         step_ms=step_ms,
+        known_fault=known,
     )
     return not found
 
