@@ -373,3 +373,22 @@ def test_what_stands_after_the_end_of_a_message_is_named(
     ((found, message),) = trees_and_messages(home / "am", home / "patches/fork")
     assert found == tree
     assert "spelling" not in message
+
+
+def test_a_carriage_return_in_a_line_ends_no_line(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A removed ``--`` after a line with a CR in it is no end of the message; git agrees."""
+    path = "tiny_llm/engine.py"
+    tree = changed(RELEASE_1, path, engine_line(7), "a = 1\r-- b\n--\n")
+    put_release(home / "cache", "2.0", tree)
+    git = Git.create(home / "origin", tree)
+    git.commit(changed(tree, path, "a = 1\r-- b\n--\n", "a = 2\r---\n"), "x")
+    (home / "x.mbox").write_bytes(git.mailbox())
+    words = ("import", home / "x.mbox", "--base", "tiny-llm==2.0", "--name", "fork")
+    said = call(capsys, *words)
+    assert said.code == 0, said.err
+    oracle = Git.create(home / "oracle", tree)
+    oracle.run("am", "--quiet", "--keep-cr", *sorted((home / "patches/fork").glob("*.patch")))
+    found = oracle.run("rev-parse", "HEAD^{tree}")
+    assert found == git.run("rev-parse", "HEAD^{tree}")

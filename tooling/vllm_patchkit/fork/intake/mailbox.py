@@ -6,6 +6,7 @@ diff. Here the rest of the mail is looked at too, so that what a message quotes 
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -102,7 +103,7 @@ def take_quoted(patch: bytes, source: str) -> tuple[bytes, bytes, str | None]:
     :param patch: a mail from the first line on that could start a diff.
     :raises PatchFormatError: there is no such line, and more than one thing that may be the diff.
     """
-    lines = patch.splitlines(keepends=True)
+    lines = _lines(patch)
     marks = [index for index, line in _outside_hunks(lines) if line.rstrip() == b"---"]
     parts = zip([0, *marks], [*marks, len(lines)], strict=True)
     headers = [found for part in parts if (found := _find_header(lines, *part)) is not None]
@@ -120,12 +121,17 @@ def take_quoted(patch: bytes, source: str) -> tuple[bytes, bytes, str | None]:
 
 def commentary(patch: bytes) -> tuple[str, ...]:
     """Return the lines between ``---`` and the diff, those of the summary of changes left out."""
-    lines = patch.splitlines()
+    lines = _lines(patch)
     end = _find_header(lines, 0, len(lines))
     if end is None or lines[0].rstrip() != b"---":
         return ()
     said = (line for line in lines[1:end] if line.strip() and not line.startswith(b" "))
     return tuple(line.decode("utf-8", "replace").strip() for line in said)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Return lines that end at a LF and at nothing else; a CR is content."""
+    return io.BytesIO(data).readlines()
 
 
 def _outside_hunks(lines: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
