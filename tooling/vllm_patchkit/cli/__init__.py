@@ -51,6 +51,7 @@ COMMANDS: dict[str, Command] = {
     "base": Command("base", "say which release patches were cut from"),
     "import": Command("import_", "turn patches of any layout into a locked stack"),
     "edit": Command("edit", "open a stack as a git work tree, one commit a patch"),
+    "split": Command("split", "take one patch of a work tree apart"),
     "refresh": Command("refresh", "write a work tree's commits back as patches"),
     "new": Command("new", "start a patch from changes made in an environment or a tree"),
     "undo": Command("undo", "take back the last operation on a stack"),

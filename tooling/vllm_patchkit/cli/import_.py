@@ -42,7 +42,13 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--python-only", action="store_true", help="leave out files that the wheel does not ship"
     )
-    parser.add_argument("--squash", metavar="SUBJECT", help="make it one patch of that subject")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--squash", metavar="SUBJECT", help="make it one patch of that subject")
+    shape.add_argument(
+        "--split",
+        choices=("file", "folder", "subsystem"),
+        help="take each patch apart by where its files lie (default: as they are)",
+    )
     parser.add_argument("--author", help='"Name <address>" of patches that do not name theirs')
     parser.add_argument("--signoff", action="store_true", help="add the Signed-off-by: of --author")
     parser.add_argument("--label", help="local version label (default: from the name)")
@@ -100,6 +106,7 @@ def _import(args: argparse.Namespace, rules: Rules, console: Console) -> Importe
     from vllm_patchkit.fork.intake.founding import squash, write_stack
     from vllm_patchkit.fork.intake.importer import Imported, convert_patches
     from vllm_patchkit.fork.intake.sources import read_patches
+    from vllm_patchkit.fork.split import split_change
     from vllm_patchkit.fork.store.repository import open_store
 
     found = read_patches(args.paths)
@@ -108,6 +115,10 @@ def _import(args: argparse.Namespace, rules: Rules, console: Console) -> Importe
         changes, notes = convert_patches(store, base, found.patches, rules)
         if args.squash:
             changes = squash(changes, args.squash, [patch.source for patch in found.patches])
+        if args.split:
+            changes = [
+                piece for change in changes for piece in split_change(change, args.split, base.root)
+            ]
         published = write_stack(
             store,
             args.into / args.name,

@@ -24,14 +24,14 @@ class Title:
 
 def make_title(name: str, label: str, parents: Sequence[Stack]) -> Title:
     """Return the title of a stack that is composed for the first time."""
-    licenses = dict.fromkeys(stack.license for stack in parents)
+    licenses = dict.fromkeys(stack.license for stack in parents if stack.license)
     joined = " AND ".join(f"({one})" if " " in one else one for one in licenses)
     return Title(
         name=name,
         label=label,
         version=1,
         summary="; ".join(stack.summary for stack in parents),
-        license=joined if len(licenses) > 1 else parents[0].license,
+        license=joined if len(licenses) > 1 else next(iter(licenses), ""),
     )
 
 
@@ -66,7 +66,7 @@ def format_metadata(
             label=title.label,
             version=title.version,
             summary=title.summary,
-            license=title.license,
+            **({"license": title.license} if title.license else {}),
             subsystems=list(dict.fromkeys(subsystems)),
         ),
         _table(

@@ -26,6 +26,8 @@ from vllm_patchkit.stack.folder import METADATA, make_patch
 from vllm_patchkit.stack.model import Probe
 from vllm_patchkit.stack.propose import propose_probe
 
+SUBSYSTEM_TRAILER = re.compile(r"(?m)^Subsystem: *(\S+)$")
+
 
 def squash(patches: Sequence[Change], subject: str, sources: Sequence[str]) -> list[Change]:
     """Return the changes as one, by the first one's author."""
@@ -66,6 +68,7 @@ def write_stack(
         summary=summary or f"Imported on {base.spec}",
         base=base,
         probes=propose_probes(patches, base.root),
+        subsystems=_subsystems(changes),
     )
     read = base_reader(store, base)
     files, stack = compose_stack(folder, {METADATA: metadata}, patches, base, read)
@@ -79,8 +82,20 @@ def propose_probes(patches: Mapping[str, bytes], root: str) -> list[Probe]:
     return [probe for probe in found if probe is not None]
 
 
+def _subsystems(changes: Sequence[Change]) -> list[str]:
+    """Return the subsystems that the changes' trailers name, in their order."""
+    found = (SUBSYSTEM_TRAILER.search(change.message) for change in changes)
+    return list(dict.fromkeys(match[1] for match in found if match)) or [SUBSYSTEM]
+
+
 def format_metadata(
-    *, name: str, label: str, summary: str, base: BaseTree, probes: Sequence[Probe] = ()
+    *,
+    name: str,
+    label: str,
+    summary: str,
+    base: BaseTree,
+    subsystems: Sequence[str],
+    probes: Sequence[Probe] = (),
 ) -> bytes:
     """Return the ``stack.toml`` of a new stack."""
     # Nobody said which license the patches have, so none is named.
@@ -88,7 +103,7 @@ def format_metadata(
     release = {"distribution": base.spec.distribution, "version": base.spec.version}
     return format_toml(
         {
-            "stack": {**stack, "subsystems": [SUBSYSTEM]},
+            "stack": {**stack, "subsystems": list(subsystems)},
             "base": {**release, "root": base.root, **wheel_keys(base)},
         },
         {
