@@ -282,7 +282,7 @@ def test_rebase_onto_a_tag_of_a_checkout(
     [
         ([], "--onto is missing"),
         (["--onto", "1.0"], "is on tiny-llm 1.0 already"),
-        (["--onto", "1.1", "--onto", "2.0"], "goes onto one release"),
+        (["--onto", "1.1", "--onto", "2.0", "--checkout", "."], "--checkout goes with one"),
         (["--continue"], "is not being rebased"),
         (["--onto", "1.1", "--normalise"], "the style of tiny-llm is not known"),
         (["--onto", "1.1", "--formatter", "no-such-formatter"], "which is not installed"),

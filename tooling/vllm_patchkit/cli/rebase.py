@@ -45,7 +45,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     add_base_option(parser)
     parser.add_argument(
         "--onto", action="append", metavar="RELEASE",
-        help="version, DISTRIBUTION==VERSION or wheel; may repeat with --dry-run",
+        help="version, DISTRIBUTION==VERSION or wheel; may repeat: one after the other",
     )  # fmt: skip
     parser.add_argument(
         "--checkout", type=Path, metavar="REPO", help="take --onto, a tag, from this git repository"
@@ -82,7 +82,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         console.note(f"deleted {abort_rebase(folder)}; {folder} is as it was")
         return ExitCode.OK
     if args.go_on or args.skip:
-        return print_rebased(continue_rebase(folder, console, skip=args.skip), args, console)
+        return _follow(continue_rebase(folder, console, skip=args.skip), args, console)
     if not args.onto:
         raise UsageError("--onto is missing", hint="name a release: --onto 0.11.1")
     if args.dry_run:
@@ -110,13 +110,32 @@ def _start(args: argparse.Namespace, folder: Path, console: Console) -> int:
     from vllm_patchkit.fork.rebase.rebase import start_rebase
     from vllm_patchkit.stack.read import read_stack
 
-    if len(args.onto) > 1:
-        raise UsageError("a rebase goes onto one release", hint="several --onto need --dry-run")
+    if len(args.onto) > 1 and args.checkout:
+        raise UsageError("--checkout goes with one --onto", hint="rebase onto one after the other")
     distribution = read_stack(folder).base.distribution
     onto = parse_base(args.onto[0], distribution=distribution, checkout=args.checkout)
     result = start_rebase(
-        folder, onto, console, style=_style(args), target=args.into, work_tree=args.dir
-    )
+        folder, onto, console, style=_style(args), target=args.into, work_tree=args.dir,
+        rest=args.onto[1:],
+    )  # fmt: skip
+    return _follow(result, args, console)
+
+
+def _follow(result: Rebased, args: argparse.Namespace, console: Console) -> int:
+    """Print where a rebase is, and go on to the releases that are to follow."""
+    from vllm_patchkit.fork.base import parse_base
+    from vllm_patchkit.fork.rebase.rebase import start_rebase
+    from vllm_patchkit.stack.read import read_stack
+
+    while result.published is not None and result.rest:
+        folder = result.published.folder
+        if not args.json:
+            print_rebased(result, args, console)
+        onto, *rest = result.rest
+        console.note(f"on to {onto}")
+        spec = parse_base(onto, distribution=read_stack(folder).base.distribution)
+        result = start_rebase(folder, spec, console, style=result.style, work_tree=args.dir,
+                              rest=rest)  # fmt: skip
     return print_rebased(result, args, console)
 
 

@@ -30,9 +30,9 @@ from vllm_patchkit.fork.publish import base_reader, compile_faults, publish
 from vllm_patchkit.fork.rebase.progress import Plan
 from vllm_patchkit.fork.rebase.rebase import Rebased
 from vllm_patchkit.fork.rebase.stopping import (
-    carry_patches,
+    abort_session,
+    carry_on,
     has_work_tree,
-    stop_at_conflict,
     take_resolution,
     work_tree_at,
 )
@@ -152,10 +152,9 @@ def _advance(
 ) -> Rebased:
     base = made.parents[0].base
     patches = [piece.patch for piece in made.pieces]
-    plan, merged = carry_patches(store, patches, base, plan, console)
-    if merged is not None:
-        work_tree = stop_at_conflict(store, base.commit, session, plan, merged)
-        return Rebased(reports=plan.reports, work_tree=work_tree)
+    plan, stopped = carry_on(store, patches, base, session, plan, console)
+    if stopped:
+        return Rebased(reports=plan.reports, work_tree=session.work_tree)
     return _finish(store, made, session, plan)
 
 
@@ -307,5 +306,4 @@ def _require_session(folder: Path) -> Session:
 def abort_compose(folder: Path) -> Path:
     """Delete the work tree of a composition and return where it was; no stack was changed."""
     session = _require_session(folder)
-    session.remove()
-    return session.work_tree
+    return abort_session(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,9 +21,9 @@ from vllm_patchkit.fork.publish import (
 from vllm_patchkit.fork.rebase.outcome import PatchReport
 from vllm_patchkit.fork.rebase.progress import Plan, StyleRequest
 from vllm_patchkit.fork.rebase.stopping import (
-    carry_patches,
+    abort_session,
+    carry_on,
     has_work_tree,
-    stop_at_conflict,
     take_resolution,
     work_tree_at,
 )
@@ -49,6 +50,7 @@ class Rebased:
 
     :param faults: why the result does not verify, where it stopped for that.
     :param findings: what lint says of the finished stack.
+    :param rest: the releases that are to follow, and the style that they are asked for with.
     """
 
     reports: tuple[PatchReport, ...]
@@ -56,6 +58,8 @@ class Rebased:
     work_tree: Path | None = None
     faults: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
+    style: StyleRequest | None = None
 
 
 def start_rebase(
@@ -66,10 +70,12 @@ def start_rebase(
     style: StyleRequest | None = None,
     target: Path | None = None,
     work_tree: Path | None = None,
+    rest: Sequence[str] = (),
 ) -> Rebased:
     """Carry a stack onto another release; stop with a work tree at the first conflict.
 
     :param target: the folder to write the new stack to; the stack's own by default.
+    :param rest: releases that are to follow; they are only remembered.
     :raises UsageError: the stack is open already, or is on that release.
     """
     require_no_session(folder)
@@ -99,6 +105,7 @@ def start_rebase(
             folder=folder.resolve(),
             kind="rebase",
             states=(folder_state(opened.files),),
+            plan={"rest": list(rest)},
         )
         return _advance(store, opened, base, session, plan, console)
 
@@ -112,12 +119,11 @@ def _advance(
     console: Console,
 ) -> Rebased:
     """Carry patches until one conflicts or all are done."""
-    plan, merged = carry_patches(
-        store, opened.stack.patches, base, plan, console, plain=opened.series
+    plan, stopped = carry_on(
+        store, opened.stack.patches, base, session, plan, console, plain=opened.series
     )
-    if merged is not None:
-        work_tree = stop_at_conflict(store, base.commit, session, plan, merged)
-        return Rebased(reports=plan.reports, work_tree=work_tree)
+    if stopped:
+        return Rebased(reports=plan.reports, work_tree=session.work_tree)
     return _finish(store, opened, base, session, plan)
 
 
@@ -135,7 +141,7 @@ def _finish(
     files, stack = compose_stack(opened.folder, opened.files, patches, base, read)
     faults = compile_faults(stack, read, skip=frozenset())
     if faults:
-        session = replace(session, plan=plan.to_json())
+        session = replace(session, plan={**session.plan, **plan.to_json()})
         with work_tree_at(store, session, base.commit, plan):
             pass
         return Rebased(reports=plan.reports, work_tree=session.work_tree, faults=faults)
@@ -151,6 +157,8 @@ def _finish(
         reports=plan.reports,
         published=published,
         findings=tuple(f"{item.code.value} {item.place}: {item.message}" for item in findings),
+        rest=tuple(session.plan.get("rest", ())),
+        style=plan.style,
     )
 
 
@@ -168,7 +176,8 @@ def continue_rebase(folder: Path, console: Console, *, skip: bool = False) -> Re
         with open_store() as store:
             published = publish(store, session.folder, files, title="rebase")
         session.remove()
-        return Rebased(reports=plan.reports, published=published)
+        rest = tuple(session.plan.get("rest", ()))
+        return Rebased(reports=plan.reports, published=published, rest=rest, style=plan.style)
     if state not in session.states:
         raise StackError(
             f"{session.folder} was changed since the rebase was started",
@@ -178,7 +187,7 @@ def continue_rebase(folder: Path, console: Console, *, skip: bool = False) -> Re
         opened = load_stack(store, session.folder, console)
         base = load_base(store, plan.onto, console)
         plan = take_resolution(store, session, plan, base, skip=skip)
-        session = replace(session, plan=plan.to_json())
+        session = replace(session, plan={**session.plan, **plan.to_json()})
         session.write()
         return _advance(store, opened, base, session, plan, console)
 
@@ -193,5 +202,4 @@ def _require_rebase(folder: Path) -> Session:
 def abort_rebase(folder: Path) -> Path:
     """Delete the work tree of a rebase and return where it was; the stack is as it was."""
     session = _require_rebase(folder)
-    session.remove()
-    return session.work_tree
+    return abort_session(session)

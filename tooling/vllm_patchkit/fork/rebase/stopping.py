@@ -10,11 +10,13 @@ from pathlib import Path
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.fork.base import BaseTree
 from vllm_patchkit.fork.rebase.carry import Carrier
+from vllm_patchkit.fork.rebase.memory import OFF, learn, recall
 from vllm_patchkit.fork.rebase.merge import Merged
 from vllm_patchkit.fork.rebase.outcome import Status
 from vllm_patchkit.fork.rebase.progress import Plan
 from vllm_patchkit.fork.series import Series
 from vllm_patchkit.fork.store.git import Repository, open_repository
+from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.fork.store.worktree import (
     BASE_REF,
     Session,
@@ -69,7 +71,9 @@ def take_resolution(
     """
     with open_repository(session.git_dir, session.work_tree) as repository:
         if plan.index < len(plan.series.commits):
+            learn(store, repository)
             status = skip_patch(repository, plan) if skip else settle_patch(repository, plan)
+            learn(store, repository)
             report = replace(plan.reports[-1], status=status)
             plan = replace(plan, reports=(*plan.reports[:-1], report), index=plan.index + 1)
         elif skip:
@@ -82,14 +86,49 @@ def take_resolution(
     return replace(plan, tip=tip)
 
 
+def carry_on(
+    store: Repository,
+    patches: Sequence[Patch],
+    base: BaseTree,
+    session: Session,
+    plan: Plan,
+    console: Console,
+    *,
+    plain: Series | None = None,
+) -> tuple[Plan, bool]:
+    """Carry patches, through conflicts that were resolved before, to the first new one.
+
+    :return: how far it came, and whether it stopped there in the session's work tree.
+    """
+    while True:
+        plan, merged = carry_patches(store, patches, base, plan, console, plain=plain)
+        if merged is None:
+            return plan, False
+        if not stop_at_conflict(store, base.commit, session, plan, merged):
+            return plan, True
+        console.note(f"{plan.reports[-1].name}: resolved as before")
+        plan = take_resolution(store, session, plan, base, skip=False)
+
+
+def abort_session(session: Session) -> Path:
+    """Delete a work tree, keep what was resolved in it, and return where it was."""
+    with open_store() as store, open_repository(session.git_dir, session.work_tree) as repository:
+        learn(store, repository)
+    session.remove()
+    return session.work_tree
+
+
 def stop_at_conflict(
     store: Repository, base: str, session: Session, plan: Plan, merged: Merged
-) -> Path:
-    """Put the conflict into a work tree, as ``git cherry-pick`` leaves one."""
+) -> bool:
+    """Put the conflict into a work tree, as ``git cherry-pick`` leaves one.
+
+    :return: whether it was resolved before, so that nothing is left to do by hand.
+    """
     session = replace(session, plan={**session.plan, **plan.to_json()})
     commit = plan.series.commits[plan.index]
     with work_tree_at(store, session, base, plan) as repository:
-        done = repository.capture("cherry-pick", "--allow-empty", commit)
+        done = repository.capture(*OFF, "cherry-pick", "--allow-empty", commit)
         if not done.status or not (repository.git_dir / "CHERRY_PICK_HEAD").exists():
             reason = done.stderr.decode("utf-8", "replace").strip()
             raise StackError(
@@ -97,7 +136,7 @@ def stop_at_conflict(
                 hint="rebase --abort, and report this",
             )
         _lay_out(store, repository, merged)
-    return session.work_tree
+        return recall(store, repository)
 
 
 def _lay_out(store: Repository, repository: Repository, merged: Merged) -> None:
