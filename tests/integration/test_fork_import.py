@@ -303,6 +303,18 @@ def test_python_only_leaves_out_what_the_wheel_does_not_ship(
     for name in ("csrc/kernel.cu", "tests/v1/request.py", "tests/v1/fresh.py"):
         assert f"left out: not in the wheel of tiny-llm 1.0: {name}" in said.err
     assert applied(home) == FEATURE
+    # What was left out is kept, survives a refresh, and goes upstream with the rest.
+    stack = home / "patches" / "fork"
+    kept = (stack / "left-out" / "x.diff").read_bytes()
+    assert call(capsys, "refresh", stack).code == 0
+    assert call(capsys, "lint", stack, "--ignore", "S108").err.count("finding") == 1
+    assert (stack / "left-out" / "x.diff").read_bytes() == kept
+    assert call(capsys, "export", stack, "--output", home / "all.mbox").code == 0
+    git.run("checkout", "--quiet", "HEAD^")
+    git.run("am", "--quiet", "--keep-non-patch", home / "all.mbox")
+    assert git.run("rev-parse", "HEAD^{tree}") == git.run("rev-parse", "main^{tree}")
+    assert call(capsys, "export", stack, "--only", "0001", "--output", home / "one.mbox").code == 0
+    assert b"kernel.cu" not in (home / "one.mbox").read_bytes()
 
 
 def test_renames_and_modes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

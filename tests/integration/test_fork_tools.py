@@ -22,6 +22,7 @@ from support.forks import (
     changed,
     engine_line,
     make_stack,
+    put_release,
     read_patches,
     write_tree,
 )
@@ -369,3 +370,31 @@ def test_imported_stack_builds_a_wheel(
     assert said.code == 0, said.err
     (built,) = (home / "dist").glob("*.whl")
     assert built.name.startswith(f"{DISTRIBUTION.replace('-', '_')}-1.0+fork.1")
+
+
+def test_upstream_s_eye_on_every_patch(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One is merged in 2.0, one stays needed, one loses its file in 3.0, one is half merged."""
+    request, sampler = f"{ROOT}/v1/request.py", f"{ROOT}/v1/sampler.py"
+    one = changed(RELEASE_1, ENGINE, engine_line(5), "def engine_5(): return 'five'\n")
+    two = changed(one, request, "def request_3(): return 3\n", "def request_3(): return 33\n")
+    three = changed(two, sampler, "def sampler_9(): return 9\n", "def sampler_9(): return 99\n")
+    four = changed(three, ENGINE, engine_line(20), "def engine_20(): return 'twenty'\n")
+    four = changed(four, ENGINE, engine_line(50), "def engine_50(): return 'fifty'\n")
+    stack = make_stack(capsys, home, [("One", one), ("Two", two), ("Three", three), ("Four", four)])
+    release_2 = changed(RELEASE_1, ENGINE, engine_line(5), "def engine_5(): return 'five'\n")
+    release_2 = changed(release_2, ENGINE, engine_line(50), "def engine_50(): return 'fifty'\n")
+    release_3 = {path: data for path, data in release_2.items() if path != sampler}
+    put_release(home / "cache", "2.0", release_2)
+    put_release(home / "cache", "3.0", release_3)
+    said = call(capsys, "export", stack, "--check-upstream", "3.0", "--check-upstream", "2.0")
+    assert said.code == 0, said.err
+    assert said.out.splitlines() == [
+        "| patch | 2.0 | 3.0 | so since | conflicts in 3.0 |",
+        "| --- | --- | --- | --- | --- |",
+        "| 0001 One | merged | merged | 2.0 |  |",
+        "| 0002 Two | needed | needed | 2.0 |  |",
+        "| 0003 Three | needed | superseded | 3.0 | 1 |",
+        "| 0004 Four | partly | partly | 2.0 |  |",
+        "",
+        "In 3.0: 1 needed, 1 partly, 1 merged, 1 superseded.",
+    ]

@@ -29,6 +29,13 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     choice.add_argument("--upto", metavar="NNNN", help="the patches up to this one")
     choice.add_argument("--only", action="append", metavar="NNNN", help="this patch; may repeat")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: stdout")
+    parser.add_argument(
+        "--check-upstream",
+        action="append",
+        metavar="RELEASE",
+        help="only say what this release made of each patch: needed, partly, merged or "
+        "superseded; may be repeated",
+    )
     parser.add_argument("--bundle", action="store_true", help="write a git bundle to --output")
     parser.add_argument("--checkout", type=Path, metavar="REPO", help="add a branch there")
     parser.add_argument("--onto", metavar="TAG", help="tag or commit that the branch starts from")
@@ -47,9 +54,32 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         return _branch(args, folder, console)
     if args.onto or (args.branch and not args.bundle):
         raise UsageError("--onto and --branch need --checkout")
+    if args.check_upstream:
+        return _check_upstream(args, folder, console)
     if args.bundle:
         return _bundle(args, folder, console)
     return _mailbox(args, folder, console)
+
+
+def _check_upstream(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    """Print what upstream made of each patch; nothing is exported."""
+    from packaging.version import Version
+
+    from vllm_patchkit.fork.base import parse_base
+    from vllm_patchkit.fork.rebase.survey import survey_rebase
+    from vllm_patchkit.fork.rebase.upstream import format_fates, judge_patches
+    from vllm_patchkit.stack.read import read_stack
+
+    distribution = read_stack(folder).base.distribution
+    specs = [parse_base(text, distribution=distribution) for text in args.check_upstream]
+    specs.sort(key=lambda spec: Version(spec.version))
+    surveys = survey_rebase(folder, specs, console)
+    page = format_fates(judge_patches(surveys), [spec.version for spec in specs])
+    if args.output is None:
+        console.result(page)
+    else:
+        args.output.write_text(f"{page}\n", encoding="utf-8")
+    return ExitCode.OK
 
 
 def _branch(args: argparse.Namespace, folder: Path, console: Console) -> int:

@@ -110,9 +110,10 @@ def _import(args: argparse.Namespace, rules: Rules, console: Console) -> Importe
     from vllm_patchkit.fork.store.repository import open_store
 
     found = read_patches(args.paths)
+    left_out: dict[str, bytes] = {}
     with open_store() as store:
         base = load_base(store, parse_base(args.base), console)
-        changes, notes = convert_patches(store, base, found.patches, rules)
+        changes, notes = convert_patches(store, base, found.patches, rules, left_out=left_out)
         if args.squash:
             changes = squash(changes, args.squash, [patch.source for patch in found.patches])
         if args.split:
@@ -127,5 +128,6 @@ def _import(args: argparse.Namespace, rules: Rules, console: Console) -> Importe
             label=args.label,
             summary=args.summary,
             force=args.force,
+            left_out=left_out,
         )
     return Imported(published=published, notes=(*found.notes, *notes))

@@ -11,6 +11,7 @@ from vllm_patchkit.fork.base import BaseTree, load_base, parse_base
 from vllm_patchkit.fork.commits import author_of, commit_message
 from vllm_patchkit.fork.compare import find_patch
 from vllm_patchkit.fork.edit import OpenStack, load_stack
+from vllm_patchkit.fork.leftout import find_left_out, format_left_out
 from vllm_patchkit.fork.rebase.merge import list_conflicts, merge_patch
 from vllm_patchkit.fork.series import export_patches
 from vllm_patchkit.fork.store.git import Repository, git_environment
@@ -79,14 +80,22 @@ def export_mailbox(
     only: Sequence[str] | None = None,
     clean_trailers: bool = False,
 ) -> bytes:
-    """Return the chosen patches as a mailbox for ``git am --keep-non-patch``."""
+    """Return the chosen patches as a mailbox for ``git am --keep-non-patch``.
+
+    With all of them comes what their authors changed that no wheel ships, as a last mail.
+    """
     with open_store() as store:
         opened = load_stack(store, folder, console)
         chosen = choose_patches(opened.stack, upto=upto, only=only)
         tip = build_branch(store, opened, chosen, opened.base, clean_trailers=clean_trailers)
         # A blank line ends a mail; without a signature nothing else would.
         patches = export_patches(store, opened.base.commit, tip).values()
-        return b"".join(data.rstrip(b"\n") + b"\n\n" for data in patches)
+        mails = b"".join(data.rstrip(b"\n") + b"\n\n" for data in patches)
+        parts = find_left_out(opened.files)
+        whole = upto is None and only is None
+        return mails + (
+            format_left_out(parts, opened.stack.patches[-1]) if parts and whole else b""
+        )
 
 
 def export_bundle(

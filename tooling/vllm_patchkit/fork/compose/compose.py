@@ -26,6 +26,7 @@ from vllm_patchkit.fork.compose.parents import (
 )
 from vllm_patchkit.fork.edit import OpenStack, load_stack
 from vllm_patchkit.fork.folder import read_folder
+from vllm_patchkit.fork.leftout import FOLDER, find_left_out
 from vllm_patchkit.fork.publish import base_reader, compile_faults, publish
 from vllm_patchkit.fork.rebase.progress import Plan
 from vllm_patchkit.fork.rebase.rebase import Rebased
@@ -203,7 +204,7 @@ def _finish(store: Repository, made: Composition, session: Session, plan: Plan) 
             pass
         return Rebased(reports=plan.reports, work_tree=session.work_tree, faults=faults)
     lock = make_lock(stack, read, previous=_previous_lock(made))
-    old = {**_scenarios(made), **(made.current.files if made.current else {})}
+    old = {**_beside(made), **(made.current.files if made.current else {})}
     files = {name: data for name, data in old.items() if "/" in name or not name.endswith(SUFFIX)}
     files |= {METADATA: metadata, SERIES: series, **patches, LOCK: format_lock(lock)}
     if has_work_tree(session):
@@ -248,12 +249,16 @@ def _metadata(made: Composition, patches: dict[str, bytes]) -> bytes:
     )
 
 
-def _scenarios(made: Composition) -> dict[str, bytes]:
-    """Return the smoke scenarios of the first parent that has any."""
+def _beside(made: Composition) -> dict[str, bytes]:
+    """Return the smoke scenarios of the first parent that has any, and every left-out part."""
     package = next((one.stack.smoke for one in made.parents if one.stack.smoke.package), Smoke())
     files = next((one.files for one in made.parents if one.stack.smoke == package), {})
     inside = f"{package.package}/"
-    return {name: data for name, data in files.items() if name.startswith(inside)}
+    kept = {name: data for name, data in files.items() if name.startswith(inside)}
+    for opened in made.parents:
+        parts = find_left_out(opened.files).items()
+        kept |= {f"{FOLDER}{opened.stack.name}-{name[len(FOLDER) :]}": data for name, data in parts}
+    return kept
 
 
 def _source_number(made: Composition, piece: Piece) -> str:

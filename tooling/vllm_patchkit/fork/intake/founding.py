@@ -50,9 +50,11 @@ def write_stack(
     label: str | None,
     summary: str | None,
     force: bool,
+    left_out: Mapping[str, bytes],
 ) -> Published:
     """Commit the changes, export them as a stack into ``folder``, and lock it.
 
+    :param left_out: files to keep beside the patches.
     :raises UsageError: the folder exists and not ``force``.
     """
     old = read_folder(folder)
@@ -71,7 +73,7 @@ def write_stack(
         subsystems=_subsystems(changes),
     )
     read = base_reader(store, base)
-    files, stack = compose_stack(folder, {METADATA: metadata}, patches, base, read)
+    files, stack = compose_stack(folder, {METADATA: metadata, **left_out}, patches, base, read)
     faults = compile_faults(stack, read, skip=frozenset())
     return publish(store, folder, files, title=f"import {len(changes)} patches", faults=faults)
 

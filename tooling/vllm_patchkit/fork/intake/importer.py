@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from vllm_patchkit.diff.apply import apply_file
+from vllm_patchkit.diff.format import format_diff
 from vllm_patchkit.diff.model import FileDiff, Line
 from vllm_patchkit.diff.modes import ORDINARY
 from vllm_patchkit.diff.reverse import reverse_diff
@@ -18,6 +19,7 @@ from vllm_patchkit.fork.intake.anchor import Anchored, anchor_file
 from vllm_patchkit.fork.intake.layout import Layout, parse_any, place_files
 from vllm_patchkit.fork.intake.note import Kind, Note
 from vllm_patchkit.fork.intake.sources import RawPatch
+from vllm_patchkit.fork.leftout import left_out_name
 from vllm_patchkit.fork.publish import Published
 from vllm_patchkit.fork.series import TreeState
 from vllm_patchkit.fork.store.git import Person, Repository, parse_mail_date
@@ -64,6 +66,7 @@ class _Intake:
     tree: TreeState
     folders: set[str]
     notes: list[Note] = field(default_factory=list)
+    left_out: dict[str, bytes] = field(default_factory=dict)
 
     def exists(self, path: str) -> bool:
         return path in self.folders or self.tree.read(path) is not None
@@ -73,17 +76,24 @@ class _Intake:
 
 
 def convert_patches(
-    store: Repository, base: BaseTree, patches: Sequence[RawPatch], rules: Rules
+    store: Repository,
+    base: BaseTree,
+    patches: Sequence[RawPatch],
+    rules: Rules,
+    *,
+    left_out: dict[str, bytes] | None = None,
 ) -> tuple[list[Change], list[Note]]:
     """Return the patches as commits to be made on the base, and every note.
 
+    :param left_out: gets the parts that the base does not ship, by where a stack keeps them.
     :raises PatchkitError: patches cannot be taken; lists all of the reasons.
     """
     entries = store.list_tree(base.commit)
     folders = {path[:place] for path in entries for place in _slashes(path)}
     intake = _Intake(
-        store=store, base=base, rules=rules, tree=TreeState(store, entries), folders=folders
-    )
+        store=store, base=base, rules=rules, tree=TreeState(store, entries), folders=folders,
+        left_out={} if left_out is None else left_out,
+    )  # fmt: skip
     changes = []
     for patch in patches:
         files = _convert(intake, patch)
@@ -149,11 +159,17 @@ def _convert(intake: _Intake, patch: RawPatch) -> dict[str, File | None]:
     _note_layout(intake, patch, placed.layouts, taken)
     for name in placed.missing:
         if rules.python_only:
-            text = f"left out: not in the wheel of {intake.base.spec}: {name}"
+            kept = left_out_name(patch.source)
+            shipped = f"not in the wheel of {intake.base.spec}: {name}"
+            text = f"left out: {shipped} (kept in {kept})"
             intake.note("left out", patch.source, text)
         else:
             text = f"{intake.base.spec}'s wheel does not ship {name}"
             intake.note("refused", patch.source, text)
+    missing = [diff for diff in files if diff.path in placed.missing]
+    if rules.python_only and missing:
+        name = left_out_name(patch.source)
+        intake.left_out[name] = intake.left_out.get(name, b"") + format_diff(missing)
     return _apply(intake, patch, placed.files)
 
 
