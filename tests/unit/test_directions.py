@@ -94,6 +94,17 @@ def _file_of(module: str) -> Path | None:
     return next((place for place in places if own and place.is_file()), None)
 
 
+def test_the_tool_knows_no_model() -> None:
+    """What knows one is a stack's own; one line says how the engines of its bench are called."""
+    lines = [
+        f"{path.relative_to(PACKAGE).as_posix()}: {line.strip()}"
+        for path in modules()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "emu" in line.lower()
+    ]
+    assert [line.partition(" = ")[0] for line in lines] == ["bench/generate.py: SIDES"]
+
+
 def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 

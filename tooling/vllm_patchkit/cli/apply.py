@@ -17,7 +17,7 @@ from vllm_patchkit.host.terminal import Console
 
 EXAMPLES = """\
   vllm-patchkit apply --python ENV/bin/python
-  vllm-patchkit apply --stack emu3_5 --upto 0007 --dry-run path/to/checkout
+  vllm-patchkit apply --stack myfork --upto 0007 --dry-run path/to/checkout
 """
 
 

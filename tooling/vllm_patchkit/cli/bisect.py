@@ -22,7 +22,7 @@ from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
 EXAMPLES = """\
-  vllm-patchkit bisect --libraries .venv/lib/python3.12/site-packages emu3_5 -- \\
+  vllm-patchkit bisect --libraries .venv/lib/python3.12/site-packages myfork -- \\
       python -m pytest -x tests/test_guidance.py
 """
 
@@ -44,7 +44,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.fork.bisect import bisect_stack
 
     if not args.words:
-        raise UsageError("which command?", hint="write it after --: bisect emu3_5 -- pytest -x")
+        raise UsageError("which command?", hint="write it after --: bisect myfork -- pytest -x")
     found = bisect_stack(stack_folder(args, console), args.words, console, libraries=args.libraries)
     if args.json:
         print_json(console, "bisect", found)

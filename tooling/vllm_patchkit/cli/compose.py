@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 EXAMPLES = """\
-  vllm-patchkit compose emu3_5 slow_steps --name house
+  vllm-patchkit compose myfork slow_steps --name house
   vllm-patchkit compose house --update
   vllm-patchkit compose house --continue
 """

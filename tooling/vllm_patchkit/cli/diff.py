@@ -9,9 +9,9 @@ from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console, wants_colour
 
 EXAMPLES = """\
-  vllm-patchkit diff emu3_5 --stat
-  vllm-patchkit diff emu3_5 --patch 0007
-  vllm-patchkit diff emu3_5 > net.diff       (git apply takes it)
+  vllm-patchkit diff myfork --stat
+  vllm-patchkit diff myfork --patch 0007
+  vllm-patchkit diff myfork > net.diff       (git apply takes it)
 """
 
 

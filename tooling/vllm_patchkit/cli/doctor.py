@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   vllm-patchkit doctor --python ENV/bin/python
   vllm-patchkit doctor --image my/vllm:latest
-  vllm-patchkit doctor --model /models/Emu3.5-Image --tensor-parallel-size 2
+  vllm-patchkit doctor --model /models/large --tensor-parallel-size 2
 """
 
 

@@ -14,7 +14,7 @@ from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
 EXAMPLES = """\
-  cd "$(vllm-patchkit edit emu3_5)"
+  cd "$(vllm-patchkit edit myfork)"
   git commit --fixup=HEAD~3 && git rebase --interactive --autosquash refs/patchkit/base
   vllm-patchkit refresh
 """

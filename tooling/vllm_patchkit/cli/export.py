@@ -15,9 +15,9 @@ from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
 EXAMPLES = """\
-  vllm-patchkit export emu3_5 --upto 0007 -o series.mbox && git am --keep-non-patch series.mbox
-  vllm-patchkit export emu3_5 --only 0003 --only 0005 --upstream -o fix.mbox
-  vllm-patchkit export emu3_5 --checkout ~/src/vllm --onto v0.11.0 --branch emu3_5
+  vllm-patchkit export myfork --upto 0007 -o series.mbox && git am --keep-non-patch series.mbox
+  vllm-patchkit export myfork --only 0003 --only 0005 --upstream -o fix.mbox
+  vllm-patchkit export myfork --checkout ~/src/vllm --onto v0.11.0 --branch myfork
 """
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from vllm_patchkit.targets.answers import IdentifyReport, StackIdentity
 
 EXAMPLES = """\
-  vllm-patchkit identify vllm-0.11.0+emu3.5.3-cp38-abi3-manylinux1_x86_64.whl
-  vllm-patchkit identify --python ENV/bin/python --stack emu3_5
-  vllm-patchkit identify --image vllm-emu3-5:0.11.0-emu3.5.3
+  vllm-patchkit identify vllm-0.11.0+myfork.3-cp38-abi3-manylinux1_x86_64.whl
+  vllm-patchkit identify --python ENV/bin/python --stack myfork
+  vllm-patchkit identify --image vllm-myfork:0.11.0-myfork.3
 """
 STYLES = {"in": "green", "out": "dim", "partly": "yellow", "unknown": "red"}
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   vllm-patchkit image --flavor cuda
-  vllm-patchkit image --wheel wheels/out/vllm-0.11.0+emu3.5.3-cp38-abi3-manylinux1_x86_64.whl \\
+  vllm-patchkit image --wheel wheels/out/vllm-0.11.0+myfork.3-cp38-abi3-manylinux1_x86_64.whl \\
       --flash-attn flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-cp312-cp312-linux_x86_64.whl
   docker build -f ci/Dockerfile $(vllm-patchkit image --flavor cuda --print-args) .
 """

@@ -20,7 +20,7 @@ from vllm_patchkit.stack.read import find_stack
 from vllm_patchkit.stack.series import PATCH_NAME
 
 EXAMPLES = """\
-  vllm-patchkit lint patches/emu3_5 --base vllm-0.11.0-cp38-abi3-manylinux1_x86_64.whl
+  vllm-patchkit lint patches/myfork --base vllm-0.11.0-cp38-abi3-manylinux1_x86_64.whl
   vllm-patchkit lint backports --ignore S108 --ignore H203
 """
 

@@ -16,9 +16,9 @@ from vllm_patchkit.operations.stacks import lock
 from vllm_patchkit.stack.lock import version_label
 
 EXAMPLES = """\
-  vllm-patchkit lock emu3_5
-  vllm-patchkit lock emu3_5 --known 0.10.2 0.11.1 vllm-0.11.2-cp38-abi3-manylinux1_x86_64.whl
-  vllm-patchkit lock emu3_5 --release
+  vllm-patchkit lock myfork
+  vllm-patchkit lock myfork --known 0.10.2 0.11.1 vllm-0.11.2-cp38-abi3-manylinux1_x86_64.whl
+  vllm-patchkit lock myfork --release
 """
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 COLOURS = {"same lines": "red", "needs": "red", "near": "yellow", "same file": "dim"}
 
 EXAMPLES = """\
-  vllm-patchkit matrix emu3_5
-  vllm-patchkit matrix emu3_5 --with ./patches/other --json
+  vllm-patchkit matrix myfork
+  vllm-patchkit matrix myfork --with ./patches/other --json
 """
 
 

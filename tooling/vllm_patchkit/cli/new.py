@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from vllm_patchkit.fork.store.git import Person
 
 EXAMPLES = """\
-  vllm-patchkit new emu3_5 --from .venv/lib/python3.12/site-packages -m "[Core] Fix the count"
-  vllm-patchkit new emu3_5 --from ~/src/vllm -m "[Core] Fix it" --author "Ada <ada@example.org>"
+  vllm-patchkit new myfork --from .venv/lib/python3.12/site-packages -m "[Core] Fix the count"
+  vllm-patchkit new myfork --from ~/src/vllm -m "[Core] Fix it" --author "Ada <ada@example.org>"
 """
 
 

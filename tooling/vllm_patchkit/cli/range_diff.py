@@ -11,9 +11,9 @@ from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console, wants_colour
 
 EXAMPLES = """\
-  vllm-patchkit range-diff emu3_5                   (against the state before the last operation)
-  vllm-patchkit range-diff emu3_5 --rev HEAD~3      (against the folder in your repository)
-  vllm-patchkit range-diff emu3_5 --other ./emu3_5-0.11.1
+  vllm-patchkit range-diff myfork                   (against the state before the last operation)
+  vllm-patchkit range-diff myfork --rev HEAD~3      (against the folder in your repository)
+  vllm-patchkit range-diff myfork --other ./myfork-0.11.1
 """
 
 

@@ -32,10 +32,10 @@ COLOURS = {"clean": "green", "moved": "green", "upstream": "cyan", "conflict": "
 SHOWN_LINES = 12
 
 EXAMPLES = """\
-  vllm-patchkit rebase emu3_5 --dry-run --onto 0.11.1 --onto 0.11.2 --onto 0.12.0
-  vllm-patchkit rebase emu3_5 --onto 0.11.1 --normalise
-  vllm-patchkit rebase emu3_5 --onto v0.11.1 --checkout ~/src/vllm
-  vllm-patchkit rebase emu3_5 --continue
+  vllm-patchkit rebase myfork --dry-run --onto 0.11.1 --onto 0.11.2 --onto 0.12.0
+  vllm-patchkit rebase myfork --onto 0.11.1 --normalise
+  vllm-patchkit rebase myfork --onto v0.11.1 --checkout ~/src/vllm
+  vllm-patchkit rebase myfork --continue
 """
 
 

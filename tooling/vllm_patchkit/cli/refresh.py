@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   vllm-patchkit refresh                 (inside the work tree, or for the only stack)
-  vllm-patchkit refresh emu3_5
-  vllm-patchkit refresh emu3_5 --check  (for CI: 1 if a file is not as git would write it)
+  vllm-patchkit refresh myfork
+  vllm-patchkit refresh myfork --check  (for CI: 1 if a file is not as git would write it)
 """
 
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from vllm_patchkit.report.model import Report
 
 EXAMPLES = """\
-  vllm-patchkit report emu3_5 --html report.html
-  vllm-patchkit rebase emu3_5 --dry-run --onto 0.11.1 --json > rebase.json
-  vllm-patchkit report emu3_5 --html report.html --rebase rebase.json --target wheel.whl
-  vllm-patchkit report emu3_5 --markdown
+  vllm-patchkit report myfork --html report.html
+  vllm-patchkit rebase myfork --dry-run --onto 0.11.1 --json > rebase.json
+  vllm-patchkit report myfork --html report.html --rebase rebase.json --target wheel.whl
+  vllm-patchkit report myfork --markdown
 """
 
 

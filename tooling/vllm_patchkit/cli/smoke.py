@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from vllm_patchkit.smoke import Subject
 
 EXAMPLES = """\
-  vllm-patchkit smoke wheels/out/vllm-0.11.0+emu3.5.3.cpu-cp312-cp312-manylinux_2_32_x86_64.whl
+  vllm-patchkit smoke wheels/out/vllm-0.11.0+myfork.3.cpu-cp312-cp312-manylinux_2_32_x86_64.whl
   vllm-patchkit smoke --python .venv/bin/python --scenario t2i --out smoke/
-  vllm-patchkit smoke --image vllm-emu3.5:cpu
+  vllm-patchkit smoke --image vllm-myfork:cpu
 """
 
 
@@ -60,6 +60,11 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         "--no-own-scenarios",
         action="store_true",
         help="do not run what the artifact's stacks declare of their own, which is their code",
+    )
+    run.add_argument(
+        "--unpatched",
+        action="store_true",
+        help="the artifact may be a release without a stack",
     )
     run.add_argument(
         "--against",
@@ -121,6 +126,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         scenarios=tuple(args.scenario),
         own_scenarios=not args.no_own_scenarios,
         architectures=tuple(args.architecture),
+        unpatched=args.unpatched,
         checks_only=args.checks_only,
         model=args.model,
         prompt=args.prompt,

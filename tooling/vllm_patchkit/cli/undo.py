@@ -13,8 +13,8 @@ from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
 EXAMPLES = """\
-  vllm-patchkit undo emu3_5 --list
-  vllm-patchkit undo emu3_5
+  vllm-patchkit undo myfork --list
+  vllm-patchkit undo myfork
 """
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 DEFAULT_OUT = Path("wheels/out")
 
 EXAMPLES = """\
-  vllm-patchkit wheel --stack emu3_5 --flavor cuda
-  vllm-patchkit wheel --stack emu3_5 --flavor cpu --python-tag cp311 --out dist
-  vllm-patchkit wheel --check wheels/out/vllm-0.11.0+emu3.5.3-cp38-abi3-manylinux1_x86_64.whl
+  vllm-patchkit wheel --stack myfork --flavor cuda
+  vllm-patchkit wheel --stack myfork --flavor cpu --python-tag cp311 --out dist
+  vllm-patchkit wheel --check wheels/out/vllm-0.11.0+myfork.3-cp38-abi3-manylinux1_x86_64.whl
 """
 
 

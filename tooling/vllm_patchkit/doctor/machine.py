@@ -81,7 +81,7 @@ def weight_bytes(need: ModelNeed) -> float:
     """Return the bytes of a dense decoder's weights, summed over all ranks.
 
     A layer has q, k, v and o projections, three MLP matrices and norms; embeddings and LM head
-    are counted apart unless tied. Emu3.5 (34.1 B parameters) is reproduced to 0.1 B.
+    are counted apart unless tied. A dense model of 34.1 B parameters is reproduced to 0.1 B.
     """
     config = need.config
     hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])

@@ -34,7 +34,7 @@ def stack_digest(stack: Stack) -> str:
 
 
 def version_label(stack: Stack, lock: Lock) -> str:
-    """Return the local version label: ``emu3.5.N``, with ``.d<8 hex>`` unless N was released so.
+    """Return the local version label: ``myfork.N``, with ``.d<8 hex>`` unless N was released so.
 
     Installers keep an older build of the same version; a build of other content than the one
     recorded for its version therefore gets a label of its own.

@@ -140,10 +140,10 @@ def change_wheel_file(data: bytes, tags: Sequence[str], generator: str) -> bytes
 def local_version(base: str, *labels: str) -> str:
     """Return ``base`` with local version labels added (PEP 440).
 
-    >>> local_version("0.11.0", "emu3.5.1", "cpu")
-    '0.11.0+emu3.5.1.cpu'
-    >>> local_version("0.11.0+cu129", "emu3.5.1")
-    '0.11.0+cu129.emu3.5.1'
+    >>> local_version("0.11.0", "myfork.1", "cpu")
+    '0.11.0+myfork.1.cpu'
+    >>> local_version("0.11.0+cu129", "myfork.1")
+    '0.11.0+cu129.myfork.1'
     """
     public, plus, local = base.partition("+")
     return public + "+" + ".".join([*([local] if plus else []), *labels])

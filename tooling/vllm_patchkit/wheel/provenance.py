@@ -48,8 +48,8 @@ class Material:
 def package_url(distribution: str, version: str) -> str:
     """Return the package URL of a release (https://github.com/package-url/purl-spec).
 
-    >>> package_url("vllm", "0.11.0+emu3.5.1")
-    'pkg:pypi/vllm@0.11.0%2Bemu3.5.1'
+    >>> package_url("vllm", "0.11.0+myfork.1")
+    'pkg:pypi/vllm@0.11.0%2Bmyfork.1'
     """
     return f"pkg:pypi/{distribution.replace('_', '-').lower()}@{quote(version, safe='.!')}"
 
