@@ -7,7 +7,9 @@ STACK ?= emu3_5
 FUZZ_RUNS ?= 200000
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest --quiet --junitxml
+PYTEST := $(BIN)/python -m pytest --quiet --durations=10 --junitxml
+# A file stays with one process, so that what its tests share is set up once.
+PARALLEL := --numprocesses auto --dist loadfile
 
 # Without one, the image stands on Docker's official Python, or on Debian packages offline.
 BASE_IMAGE ?=
@@ -42,10 +44,10 @@ lint: $(VENV)/.ready
 	! command -v shellcheck >/dev/null || shellcheck ci/*.sh ci/image/*.sh .ci/run
 
 unit: $(VENV)/.ready
-	$(PYTEST) build/junit/unit.xml tests/unit
+	$(PYTEST) build/junit/unit.xml $(PARALLEL) tests/unit
 
 property: $(VENV)/.ready ## generated edits, against git apply and GNU patch
-	$(PYTEST) build/junit/property.xml tests/property tests/fuzz
+	$(PYTEST) build/junit/property.xml $(PARALLEL) tests/property tests/fuzz
 
 fuzz: $(VENV)/.ready ## fuzz every reader of foreign bytes, guided by coverage (FUZZ_RUNS)
 	ci/fuzz.sh $(FUZZ_RUNS)
@@ -54,7 +56,7 @@ integration: $(VENV)/.ready build/env-cpu/.ready build/transformers-5/.ready ## 
 	$(PYTEST) build/junit/integration.xml tests/integration
 
 stack: build/env-cpu/.ready ## the patched vLLM itself, on the processor
-	build/env-cpu/bin/python -m pytest --quiet --junitxml build/junit/stack.xml tests/stack
+	build/env-cpu/bin/python -m pytest --quiet --durations=10 --junitxml build/junit/stack.xml tests/stack
 
 smoke: build/env-cpu/.ready ## does the built CPU wheel generate
 	$(BIN)/vllm-patchkit smoke --python build/env-cpu/bin/python --device cpu \

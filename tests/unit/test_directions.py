@@ -6,6 +6,7 @@ The table is the architecture (docs/architecture.md). A new pair is a decision, 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -142,6 +143,16 @@ def test_every_package_is_in_the_table_and_every_pair_in_it_is_there() -> None:
     assert {package_of(path) for path in modules()} == set(MAY_IMPORT)
     stated = {(own, other) for own, others in MAY_IMPORT.items() for other in others.split()}
     assert stated - set(pairs()) == set()
+
+
+def test_the_page_s_table_is_this_one() -> None:
+    page = (PACKAGE.parents[1] / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (`[^|]*`) \|[^|]*\|([^|]*)\|$", page, re.M)
+    said = {name: text.split() for names, text in rows for name in re.findall(r"`(\w+)`", names)}
+    for name, others in MAY_IMPORT.items():
+        if name not in ("errors", "cli", "__init__", "__main__"):
+            assert said[name] == others.split(), name
+    assert set(said) <= set(MAY_IMPORT)
 
 
 def test_the_table_has_no_circle() -> None:
