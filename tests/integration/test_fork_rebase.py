@@ -541,6 +541,7 @@ def test_a_file_that_merges_better_as_it_is_is_merged_so(
     said = rebase(capsys, stack, "--dry-run", "--onto", "1.6", "--formatter", tool)
     assert said.code == 0, said.out
     assert "merged as it is written" in said.out
+    assert "hunks moved" not in said.out
     said = rebase(capsys, stack, "--onto", "1.6", "--formatter", tool)
     assert said.code == 0, said.out
     oracle = Git.create(home / "oracle", upstream)

@@ -85,6 +85,8 @@ class Carrier:
         merged, as_written = self._take_plain(index, tip, merged)
         # In its own style, a patch is its own diff.
         own = patch.files if self.style is None else self._diff(before, after)
+        written = {diff.path: diff for diff in patch.files if diff.path in as_written}
+        own = tuple(written.get(diff.path, diff) for diff in own)
         conflicts = () if merged.clean else list_conflicts(self.store, merged)
         tree = merged.tree
         if not merged.clean:
@@ -100,7 +102,7 @@ class Carrier:
             name=patch.name,
             subject=patch.message.subject,
             status=_status(conflicts, own, landed),
-            moves=(*_moves(own, landed), *as_written),
+            moves=(*_moves(own, landed), *self._explain(as_written)),
             conflicts=conflicts,
             hunks=tuple(self._judge(own, landed, tip, new_tip, merged.clean)),
         )
@@ -108,14 +110,20 @@ class Carrier:
         return Step(index=index, report=report, tip=tip if stays else new_tip, merged=merged)
 
     def _take_plain(self, index: int, tip: str, merged: Merged) -> tuple[Merged, tuple[str, ...]]:
-        """Return the merge with those files merged as they are written that merge better so."""
+        """Return the merge with those files merged as they are written that merge better so.
+
+        Also returns their names.
+        """
         if merged.clean or self.plain is None or self.style is None:
             return merged, ()
         before, after = self.plain.parent(index), self.plain.commits[index]
         plain = merge_patch(self.store, before=before, after=after, onto=tip)
-        merged, paths = take_fewer(self.store, merged, plain)
-        said = f"merged as it is written, with fewer conflicts than by {self.style.name}"
-        return merged, tuple(f"{path}: {said}" for path in paths)
+        return take_fewer(self.store, merged, plain)
+
+    def _explain(self, paths: Sequence[str]) -> Iterator[str]:
+        name = self.style.name if self.style else ""
+        for path in paths:
+            yield f"{path}: merged as it is written, with fewer conflicts than by {name}"
 
     def _merge(self, before: str, after: str, tip: str) -> Merged:
         """Merge; where the new release is not itself in its style, merge there and come back."""
