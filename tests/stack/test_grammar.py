@@ -18,16 +18,14 @@ from oracle import Grammar, forced_size, open_image
 from vllm import SamplingParams
 from vllm.v1.image_grammar import (
     ImageGrammar,
-    ImageParams,
     ImageTokens,
     Region,
-    RegionSampling,
     close_prompts,
-    get_group,
     get_open_image,
-    get_stream,
-    make_stream_params,
-    tag_guided_params,
+)
+from vllm.v1.image_params import (
+    ImageParams,
+    RegionSampling,
 )
 
 V = Vocabulary(visual_size=6, text_size=8, tail_size=3)
@@ -343,24 +341,6 @@ class TestStreams:
         assert close_prompts(TOKENS, [V.bos, 24, *opened], [V.bos]) == [V.bos, *opened]
         assert close_prompts(TOKENS, [V.bos, 24, *opened], [V.bos, *opened]) == [V.bos, *opened]
         assert close_prompts(TOKENS, [V.bos, 24], [V.bos]) == [V.bos]
-
-
-def test_tagged_parameters_leave_the_original_alone() -> None:
-    """The children of a request with n > 1 share their parameters."""
-    original = SamplingParams(
-        top_k=131072, top_p=0.9, temperature=0.6, extra_args={"guidance_scale": 3.0}
-    )
-    tagged = tag_guided_params(original, "group", 2)
-    assert (original.top_k, original.top_p, original.extra_args) == (
-        131072,
-        0.9,
-        {"guidance_scale": 3.0},
-    )
-    assert (tagged.top_k, tagged.top_p, tagged.temperature) == (0, 1.0, 1.0)
-    assert get_group(tagged) == ("group", 2)
-    assert get_stream(tagged) is None
-    assert ImageParams.from_sampling_params(tagged) == ImageParams.from_sampling_params(original)
-    assert get_stream(make_stream_params(original, "group", 1)) == ("group", 1)
 
 
 class TestTokens:

@@ -4,10 +4,12 @@ logits from a generator.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from checkpoint import Vocabulary
@@ -15,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import probabilities
 from vllm import SamplingParams
-from vllm.v1.image_grammar import make_stream_params, tag_guided_params
+from vllm.v1.image_params import ImageParams
+from vllm.v1.sample.guided_params import GuidedSamplingParams, StreamSamplingParams
 from vllm.v1.sample.guided_sampler import GuidedSampler
 from vllm.v1.sample.logits_processor import LogitsProcessors, MinPLogitsProcessor
 from vllm.v1.sample.logits_processor.image_guidance import GuidanceRows
@@ -31,6 +34,12 @@ VOCABULARIES = [
     Vocabulary(visual_size=50, text_size=20, tail_size=7),
 ]
 V = VOCABULARIES[0]
+
+
+def guided_params(params: SamplingParams, group: str, num_streams: int) -> GuidedSamplingParams:
+    """What the scheduler makes of a user's parameters."""
+    image = ImageParams.from_sampling_params(params)
+    return GuidedSamplingParams.from_sampling_params(params, image, group, num_streams)
 
 
 class Batch:
@@ -100,9 +109,13 @@ class Batch:
         params = SamplingParams(
             seed=seed, logprobs=logprobs, temperature=temperature, extra_args=extra_args
         )
-        self.add(name, prompt, tag_guided_params(params, name, num_streams))
+        self.add(name, prompt, guided_params(params, name, num_streams))
         for stream in range(num_streams):
-            self.add(f"{name}-{stream}", [1], make_stream_params(params, name, stream))
+            self.add(
+                f"{name}-{stream}",
+                [1],
+                StreamSamplingParams.from_sampling_params(params, name, stream),
+            )
 
     def row(self, name: str) -> int:
         return self.input_batch.req_id_to_index[name]
@@ -361,13 +374,13 @@ def test_order_of_rows_does_not_matter() -> None:
         input_batch.swap_states(i, j)
     input_batch.refresh_metadata()
     params = SamplingParams(temperature=0.0)
-    shuffled.add("guided-0", [1], make_stream_params(params, "guided", 0))
+    shuffled.add("guided-0", [1], StreamSamplingParams.from_sampling_params(params, "guided", 0))
     order = [names.index(name) for name in input_batch.req_ids]
     found = dict(zip(input_batch.req_ids, shuffled.step(logits[order]), strict=True))
     assert found == {name: token for name, token in expected.items() if name != "gone"}
 
 
-def test_other_rows_are_the_stock_samplers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_rows_are_the_stock_samplers() -> None:
     """Plain rows get the tokens they get without any image in the batch, from the same draws."""
     settings_of_rows = [
         SamplingParams(temperature=0.9, top_k=5, top_p=0.8, seed=11),
@@ -381,10 +394,6 @@ def test_other_rows_are_the_stock_samplers(monkeypatch: pytest.MonkeyPatch) -> N
         for i, params in enumerate(settings_of_rows):
             each.add(f"p{i}", [V.bos], params)
     alone.sampler = Sampler(logprobs_mode="processed_logprobs")
-    for each in (mixed, alone):
-        # On the CPU, the stock sampler forgets seeds unless all rows have one.
-        stock = each.sampler.topk_topp_sampler
-        monkeypatch.setattr(stock, "forward", stock.forward_native)
     for seed in range(5):
         logits = make_logits(MAX_ROWS, seed)
         logits[:, V.boi] = -9
@@ -512,8 +521,174 @@ def test_rows_without_their_streams_are_not_guided() -> None:
     """
     batch = Batch()
     params = SamplingParams(extra_args={"guidance_scale": 3.0})
-    batch.add("a", open_image(), tag_guided_params(params, "a", 1))
+    batch.add("a", open_image(), guided_params(params, "a", 1))
     assert batch.step(make_logits(1))[0] in visual()
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_seeds_of_text_do_not_see_the_batch(greedy: bool) -> None:
+    """Nor whether a neighbour has a seed or draws at all, on the processor as anywhere else."""
+
+    def draw(*neighbours: SamplingParams) -> list[int]:
+        batch = Batch()
+        batch.add("seeded", [V.bos], SamplingParams(seed=5))
+        for i, params in enumerate(neighbours):
+            batch.add(f"n{i}", [V.bos], params)
+        tokens = []
+        for step in range(20):
+            logits = make_logits(1 + len(neighbours), seed=step)
+            logits[0] = make_logits(1, seed=step)[0]
+            logits[:, V.boi] = -99
+            tokens.append(batch.step(logits)[0])
+        return tokens
+
+    others = [SamplingParams(temperature=0.0 if greedy else 1.0), SamplingParams(seed=6)]
+    assert draw() == draw(others[1]) == draw(*others)
+
+
+class TestParameters:
+    """What the scheduler tells a worker about a row."""
+
+    ORIGINAL = SamplingParams(
+        top_k=131072, top_p=0.9, temperature=0.6, extra_args={"guidance_scale": 3.0}
+    )
+
+    def test_the_original_is_left_alone(self) -> None:
+        """The children of a request with n > 1 share their parameters."""
+        original = self.ORIGINAL.clone()
+        made = guided_params(original, "group", 2)
+        assert original == self.ORIGINAL
+        assert (made.top_k, made.top_p, made.temperature) == (0, 1.0, 1.0)
+        assert (made.group, made.num_streams) == ("group", 2)
+        assert made.image == ImageParams.from_sampling_params(original)
+
+    def test_workers_get_them(self) -> None:
+        """Through a pipe, as executors send them."""
+        for made in (
+            guided_params(self.ORIGINAL, "group", 2),
+            StreamSamplingParams.from_sampling_params(self.ORIGINAL, "group", 1),
+        ):
+            sent = pickle.loads(pickle.dumps(made))
+            assert type(sent) is type(made)
+            assert sent == made
+
+    def test_users_cannot_send_them(self) -> None:
+        """What comes to the engine core is decoded as plain parameters."""
+        stream = StreamSamplingParams.from_sampling_params(self.ORIGINAL, "group", 1)
+        message = msgspec.msgpack.encode(stream)
+        assert type(msgspec.msgpack.decode(message, type=SamplingParams)) is SamplingParams
+
+
+def test_tags_of_users_are_nothing() -> None:
+    """Names that once told rows apart do not reach a request's row, whatever their values."""
+    v = V
+    batch, alone = Batch(), Batch()
+    for each in (batch, alone):
+        each.add_guided("a", open_image(), 1, seed=3, guidance_scale=3.0)
+    for i, extra_args in enumerate(
+        (
+            {"guidance_stream": 0},
+            {"guidance_num_streams": "a"},
+            {"guidance_stream": 0, "guidance_group": "a"},
+            {"guidance_group": "a", "guidance_num_streams": 1},
+        )
+    ):
+        batch.add(f"x{i}", [v.bos], SamplingParams(seed=9, extra_args=extra_args))
+    for step in range(5):
+        logits = make_logits(len(batch.input_batch.req_ids), seed=step)
+        tokens = batch.step(logits)
+        assert tokens[:2] == alone.step(logits[:2])
+        assert not any(v.is_visual(token) for token in tokens[2:])
+
+
+ALLOWED = [V.text_start, V.text_start + 1]
+
+
+class TestMasks:
+    """`allowed_token_ids` of one row say nothing about another one."""
+
+    def rows(self, batch: Batch) -> dict[str, list[int]]:
+        """The tokens that each row may take."""
+        batch.input_batch.refresh_metadata()
+        mask = batch.input_batch._make_sampling_metadata().allowed_token_ids_mask
+        assert mask is not None
+        return {
+            name: (~mask[batch.row(name)]).nonzero().flatten().tolist()
+            for name in batch.input_batch.req_ids
+        }
+
+    def test_swapped_rows_keep_their_own(self) -> None:
+        batch = Batch()
+        batch.add("free", [1], SamplingParams())
+        batch.add("bound", [1], SamplingParams(allowed_token_ids=ALLOWED))
+        batch.input_batch.swap_states(0, 1)
+        everything = list(range(V.size))
+        assert self.rows(batch) == {"bound": ALLOWED, "free": everything}
+
+    def test_a_row_that_moved_leaves_none_behind(self) -> None:
+        batch = Batch()
+        batch.add("gone", [1], SamplingParams())
+        batch.add("bound", [1], SamplingParams(allowed_token_ids=ALLOWED))
+        batch.input_batch.refresh_metadata()
+        batch.input_batch.remove_request("gone")
+        batch.input_batch.condense()
+        batch.input_batch.refresh_metadata()
+        batch.add("free", [1], SamplingParams())
+        assert self.rows(batch) == {"bound": ALLOWED, "free": list(range(V.size))}
+
+
+class TestFailures:
+    """A guided row that reads what is not finite says so with a token that no image has."""
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+    @pytest.mark.parametrize("temperature", [0.0, 1.0])
+    @pytest.mark.parametrize(
+        "limits", [{}, {"visual_top_k": 0}, {"visual_top_p": 0.5}, {"visual_top_k": 3}]
+    )
+    @pytest.mark.parametrize("image_scale", [0.5, 1.5])
+    @pytest.mark.parametrize("row", [1, 2])
+    def test_a_hidden_row_is_not_finite(
+        self,
+        value: float,
+        temperature: float,
+        limits: dict[str, float],
+        image_scale: float,
+        row: int,
+    ) -> None:
+        batch = Batch()
+        scales = {"guidance_scale": 3.0, "image_cfg_scale": image_scale}
+        batch.add_guided("bad", open_image(), 2, temperature=temperature, **scales, **limits)
+        batch.add_guided("good", open_image(), 2, temperature=temperature, **scales, **limits)
+        logits = make_logits(6)
+        logits[row, V.visual_start + 7] = value
+        tokens = batch.step(logits)
+        assert tokens[:3] == [V.boi] * 3
+        assert V.is_visual(tokens[3])
+
+    @pytest.mark.parametrize("temperature", [0.0, 1.0])
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_the_guided_row_is_not_finite(self, temperature: float, value: float) -> None:
+        batch = Batch()
+        batch.add_guided("bad", open_image(), 1, temperature=temperature, guidance_scale=3.0)
+        logits = make_logits(2)
+        logits[0, V.visual_start + 3] = value
+        assert batch.step(logits) == [V.boi] * 2
+
+    @pytest.mark.parametrize("temperature", [0.0, 1.0])
+    def test_no_visual_token_is_allowed(self, temperature: float) -> None:
+        batch = Batch()
+        batch.add_guided("bad", open_image(), 1, temperature=temperature, guidance_scale=3.0)
+        logits = make_logits(2)
+        logits[0, visual()] = -torch.inf
+        assert batch.step(logits) == [V.boi] * 2
+
+    def test_a_forced_token_is_what_it_is(self) -> None:
+        batch = Batch()
+        prompt = [*open_image(width=1), V.visual_start]
+        batch.add_guided("bad", prompt, 1, guidance_scale=3.0)
+        logits = make_logits(2)
+        logits[1, V.visual_start] = -torch.inf
+        assert batch.step(logits) == [V.eol] * 2
 
 
 def test_raw_logprobs_are_those_of_the_conditional_row() -> None:

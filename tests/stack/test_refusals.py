@@ -13,7 +13,9 @@ import pytest
 from checkpoint import Vocabulary
 from vllm import PoolingParams, SamplingParams
 from vllm.sampling_params import StructuredOutputsParams
-from vllm.v1.image_grammar import SCHEDULER_CLS, ImageTokens, check_image_request
+from vllm.utils import resolve_obj_by_qualname
+from vllm.v1.engine.image_request import GUIDED_SCHEDULER, check_image_request
+from vllm.v1.image_grammar import ImageTokens
 from workload import text_to_image
 
 V = Vocabulary()
@@ -38,7 +40,7 @@ def make_config(**changes: Any) -> Any:
         visual_vocab_size=v.visual_size,
         size_token_ids={character: v.digit(character) for character in "0123456789*"},
     )
-    scheduler = {"scheduler_cls": SCHEDULER_CLS, "async_scheduling": False, "max_num_seqs": 8}
+    scheduler = {"scheduler_cls": GUIDED_SCHEDULER, "async_scheduling": False, "max_num_seqs": 8}
     config = {"speculative_config": None, "kv_transfer_config": None, "additional_config": {}}
     return SimpleNamespace(
         model_config=SimpleNamespace(
@@ -199,19 +201,40 @@ def test_inputs_that_cannot_be_guided(changes: dict[str, Any], message: str) -> 
         check(TWO_STREAMS, **changes)
 
 
-def test_models_without_images_refuse_guidance_and_nothing_else() -> None:
-    """Other models may use the same names in `extra_args` for something else."""
-    arguments = {
-        "params": SamplingParams(extra_args={"width": "wide"}),
-        "prompt": PROMPT,
-        "is_multimodal": False,
-    }
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"uncond_prompt": UNCOND},
+        {"uncond_no_image_prompt": UNCOND},
+        {"guidance_scale": 3.0},
+        {"width": 64},
+        {"visual_top_k": 5},
+    ],
+    ids=str,
+)
+def test_models_without_images_refuse_what_asks_for_one(arguments: dict[str, Any]) -> None:
+    """Else the caller would get text without a word."""
     config = make_config()
-    check_image_request(config, None, uncond_prompt=None, uncond_no_image_prompt=None, **arguments)
-    with pytest.raises(ValueError, match="uncond_prompt is given, but the model writes no images"):
-        check_image_request(
-            config, None, uncond_prompt=UNCOND, uncond_no_image_prompt=None, **arguments
-        )
+    config.model_config.hf_config = SimpleNamespace()
+    (name,) = arguments
+    with pytest.raises(ValueError, match=f"{name} is given, but the model writes no images"):
+        check(arguments, config=config)
+    check({"unknown": 3, "min_p": 0.1}, config=config, prompt=[-1, V.size])
+
+
+@pytest.mark.parametrize("token_id", [-1, V.size, 10**30])
+def test_prompts_outside_of_the_vocabulary(token_id: int) -> None:
+    """A worker would look for them in the embedding, for a request for text too."""
+    with pytest.raises(ValueError, match=r"Token id .* of the prompt is out of vocabulary"):
+        check({}, prompt=[V.bos, token_id])
+
+
+@pytest.mark.parametrize("name", ["vllm.v1.core.sched.batch_scheduler.Scheduler", GUIDED_SCHEDULER])
+def test_schedulers_that_guide(name: str) -> None:
+    """The name that callers know, and a class made from the scheduler."""
+    check(TWO_STREAMS, config=make_config(scheduler_cls=name))
+    subclass = type("Own", (resolve_obj_by_qualname(name),), {})
+    check(TWO_STREAMS, config=make_config(scheduler_cls=subclass))
 
 
 def test_prompt_that_ends_in_an_image_of_another_size() -> None:

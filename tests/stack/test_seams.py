@@ -221,7 +221,8 @@ class TestModelConfig:
     """What the architecture sets and refuses before an engine starts."""
 
     STOCK = ("vllm.core.scheduler.Scheduler", "vllm.v1.core.sched.scheduler.Scheduler")
-    OURS = "vllm.v1.core.sched.batch_scheduler.Scheduler"
+    OURS = "vllm.v1.core.sched.batch_scheduler.GuidedScheduler"
+    ALIAS = "vllm.v1.core.sched.batch_scheduler.Scheduler"
 
     def verify(self, *, hf_config=None, async_scheduling=False, scheduler_cls=STOCK[1]):
         from vllm.model_executor.models.config import MODELS_CONFIG_MAP
@@ -239,7 +240,7 @@ class TestModelConfig:
     def test_default_scheduler_is_replaced(self, scheduler_cls):
         assert self.verify(scheduler_cls=scheduler_cls) == self.OURS
 
-    @pytest.mark.parametrize("scheduler_cls", ["my.Scheduler", SimpleNamespace])
+    @pytest.mark.parametrize("scheduler_cls", ["my.Scheduler", SimpleNamespace, ALIAS])
     def test_own_scheduler_is_kept(self, scheduler_cls):
         assert self.verify(scheduler_cls=scheduler_cls) == scheduler_cls
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import replace
 
+import checkpoint as tiny
 import openai
 import pytest
 from engine import extra_args_of
@@ -235,6 +236,11 @@ BAD = {
     "beam-search": ({"use_beam_search": True}, "beam"),
     "structured": ({"structured_outputs": {"choice": ["a", "b"]}}, "[Ss]tructured"),
     "min-p": ({"min_p": 0.2, "temperature": 1.0}, "min_p"),
+    "response-format": ({"response_format": {"type": "json_object"}}, "response_format"),
+    "area": ({"area": 10**400}, "area"),
+    "scale-huge": ({"guidance_scale": 1e39}, "guidance_scale"),
+    "temperature-huge": ({"visual_temperature": 1e39}, "visual_temperature"),
+    "top-k-huge": ({"visual_top_k": 10**19, "temperature": 1.0}, "visual_top_k"),
 }
 
 
@@ -251,6 +257,69 @@ def test_bad_parameters_are_http_400(client, model, oracle, case, stream):
     assert error.value.status_code == 400
     response = client.completions.create(model=model, **body(request))
     assert tokens_of(response.choices[0]) == oracle.generate(request)
+
+
+PLAIN_BAD = {
+    "top-k": ({"vllm_xargs": {"text_top_k": 10**19}, "temperature": 1.0}, "text_top_k"),
+    "temperature": ({"temperature": 1e39}, "temperature"),
+    "penalty": ({"repetition_penalty": 1e39}, "repetition_penalty"),
+    "token-id": ({"prompt": [1, -5]}, "prompt"),
+    "bias": ({"logit_bias": {"99999": 1}}, "logit_bias"),
+    "allowed": ({"allowed_token_ids": [99999]}, "allowed_token_ids"),
+    "stop-ids": ({"stop_token_ids": [99999], "min_tokens": 2}, "stop_token_ids"),
+    "priority": ({"priority": 10**30}, "priority"),
+    "unknown": ({"vllm_xargs": {"unknown": 10**30}}, "unknown"),
+}
+
+
+def test_plain_refusals_are_http_400_before_the_response_begins(client, model, oracle):
+    """Streamed or not: no answer of status 200 that holds an error."""
+    request = Request(prompt=oracle.vocabulary.text(12, seed=70), max_tokens=12)
+    for extra, message in PLAIN_BAD.values():
+        for stream in (False, True):
+            with pytest.raises(openai.BadRequestError, match=message):
+                list(
+                    client.completions.create(
+                        model=model, stream=stream, **body(request, extra_body=extra)
+                    )
+                )
+    response = client.completions.create(model=model, **body(request))
+    assert tokens_of(response.choices[0]) == oracle.generate(request)
+
+
+def test_other_models_refuse_what_asks_for_an_image(tmp_path):
+    """Else their caller would get text without a word."""
+    qwen3 = tiny.make_checkpoint(
+        tmp_path / "qwen3",
+        architectures=["Qwen3ForCausalLM"],
+        model_type="qwen3",
+        auto_map=None,
+        visual_token_offset=None,
+        visual_vocab_size=None,
+    )
+    with (
+        Server(qwen3, tmp_path / "log") as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        name = client.models.list().data[0].id
+        for extra in (
+            {"width": 64},
+            {"guidance_scale": 3.0},
+            {"uncond_prompt": "t1"},
+            {"vllm_xargs": {"visual_top_k": 5}},
+        ):
+            for stream in (False, True):
+                with pytest.raises(openai.BadRequestError, match="the model writes no images"):
+                    list(
+                        client.completions.create(
+                            model=name, prompt=[1, 30], stream=stream, extra_body=extra
+                        )
+                    )
+        extra = {"return_token_ids": True, "ignore_eos": True}
+        answer = client.completions.create(
+            model=name, prompt=[1, 30], max_tokens=3, extra_body=extra
+        )
+        assert len(tokens_of(answer.choices[0])) == 3
 
 
 def test_image_parameters_without_guidance(client, model, oracle):
