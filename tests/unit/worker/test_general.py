@@ -1,0 +1,97 @@
+"""The general scenarios' judgement, without an engine."""
+
+import pytest
+
+from vllm_patchkit.worker import events
+from vllm_patchkit.worker.general import judge, offline, serving
+from vllm_patchkit.worker.general.checkpoints import short_name
+from vllm_patchkit.worker.general.engine import engine_arguments, is_exact
+from vllm_patchkit.worker.general.oracle import Case, is_clear
+from vllm_patchkit.worker.job import Job
+
+
+def case(tokens=(1, 2, 3), **fields):
+    return Case(
+        name="request-0", prompt="x", prompt_ids=(7,), max_tokens=4, tokens=tokens, **fields
+    )
+
+
+def answer(tokens, **fields):
+    rows = ({1: -0.5}, {2: -0.25}, {3: -0.125})
+    return judge.Answer(
+        request="request-0", case=case(logprobs=rows, margin=0.2), tokens=tokens, **fields
+    )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "problem"),
+    [
+        ((1, 2, 3), None),
+        ((1, 9, 3), "request-0: token 1 is 9, transformers' is 2 (its smallest margin is 0.2)"),
+        ((1, 2), "request-0: 2 tokens, transformers has 3"),
+    ],
+)
+def test_greedy_tokens_are_those_of_transformers(tokens, problem):
+    assert judge.find_problems(answer(tokens)) == ([] if problem is None else [problem])
+    assert judge.find_problems(answer(tokens, expected=False)) == []
+
+
+@pytest.mark.parametrize(("off", "holds"), [(0.001, True), (0.003, False)])
+def test_log_probabilities_are_within_the_bound(off, holds):
+    found = ({1: -0.5}, {2: -0.25 + off}, {3: -0.125})
+    problems = judge.find_problems(answer((1, 2, 3), logprobs=found))
+    assert (not problems) == holds
+    assert holds or "a log probability of token 1 is off by 3.0e-03, limit 2e-03" in problems[0]
+
+
+def test_a_fault_of_the_release_is_a_warning(monkeypatch):
+    sent = []
+    monkeypatch.setattr(events, "send", lambda event, **fields: sent.append((event, fields)))
+    known = offline.known_fault("preemption", "cpu", "0.11.0+slow.steps.1.cpu")
+    assert "vLLM 0.11.0" in known
+    for name, device, version in (("one", "cpu", "0.11.0"), ("preemption", "cuda", "0.11.0")):
+        assert offline.known_fault(name, device, version) is None
+    assert offline.known_fault("preemption", "cpu", "0.12.0") is None
+    assert judge.report("qwen3/preemption", [answer((9,))], [], 0.0, known=known)
+    kinds = [event for event, _ in sent]
+    assert kinds == ["warning", "answer", "scenario"]
+    assert "token 0 is 9, transformers' is 1" in sent[0][1]["text"]
+    assert sent[2][1]["known_fault"] == known
+
+
+def test_a_text_and_its_counts_are_compared():
+    usage = type("Usage", (), {"prompt_tokens": 1, "completion_tokens": 3})
+    one = case(text="abc")
+    assert serving.compare(one, "abc", exact=True) == []
+    assert serving.compare(one, "abd", exact=True) == ["request-0: 'abd', transformers has 'abc'"]
+    assert serving.compare(one, "abd", exact=False) == []
+    assert serving.check_usage(one, usage) == []
+    usage.completion_tokens = 4
+    assert serving.check_usage(one, usage) == ["request-0: usage (1, 4), expected (1, 3)"]
+
+
+def test_a_case_is_taken_if_rounding_cannot_turn_it():
+    good = case(tokens=(1, 2, 3, 4), margin=0.02)
+    assert is_clear(good, 4)
+    assert not is_clear(case(tokens=(1, 2, 3, 4), margin=0.005), 4)
+    assert not is_clear(case(tokens=(1, 1, 1, 1), margin=0.02), 4)
+    assert not is_clear(case(tokens=(1, 2, 3, 4), margin=0.02), 10)
+
+
+@pytest.mark.parametrize(
+    ("fields", "dtype", "exact"),
+    [({}, "float32", True), ({"quantization": "fp8"}, "bfloat16", False)],
+)
+def test_the_engine_is_small_so_that_load_happens(tmp_path, fields, dtype, exact):
+    job = Job(scratch=tmp_path, stages=(), **fields)
+    arguments = engine_arguments(job, "LlamaForCausalLM")
+    assert arguments["dtype"] == dtype
+    assert is_exact(job) == exact
+    assert arguments["max_num_batched_tokens"] < 120
+    # One request of full length has to fit, all of them must not.
+    room = arguments["num_gpu_blocks_override"] * arguments["block_size"]
+    assert arguments["max_model_len"] < room < 521
+
+
+def test_models_are_called_by_their_architecture():
+    assert short_name("Qwen3MoeForCausalLM") == "qwen3moe"
