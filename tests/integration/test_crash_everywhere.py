@@ -12,24 +12,14 @@ from support.crash import (
     do_apply,
     do_revert,
     kill_everywhere,
-    make_crash_environment,
-    make_crash_stack,
     sources,
 )
+from support.crash_fixtures import environment as environment
+from support.crash_fixtures import stack as stack
 from support.environments import Environment, snapshot
 from vllm_patchkit.transaction.disk import Disk
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_crash_stack(tmp_path_factory.mktemp("stack") / "tiny")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return make_crash_environment(tmp_path)
 
 
 def test_apply_killed_anywhere_then_applied_is_entirely_new(

@@ -39,6 +39,17 @@ def test_every_page_is_in_the_index() -> None:
     assert {page for page in PAGES if page != index} <= named
 
 
+def test_the_pages_have_what_the_tests_of_each_page_look_for() -> None:
+    """A page may have no link, no call and no target; that all have none is a broken search."""
+    texts = [page.read_text() for page in PAGES]
+    assert len(PAGES) > 10
+    assert sum(len(list(links(page))) for page in PAGES) > 50
+    assert sum(len(own_calls(text)) for text in texts) > 50
+    assert sum(len(FENCE.findall(text)) for text in texts) > 20
+    assert sum(len(made_targets(text)) for text in texts) > 10
+    assert sum(len(quoted_calls(text)) for text in texts) > 20
+
+
 @every_page
 def test_links_lead_somewhere(page: Path) -> None:
     for link in links(page):
@@ -54,11 +65,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 @every_page
 def test_targets_of_make_exist(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
-    text = page.read_text()
+    for target in made_targets(page.read_text()):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name}: make {target}"
+
+
+def made_targets(text: str) -> list[str]:
+    """Return each target of make that a page names."""
     code = re.findall(r"`([^`\n]+)`", FENCE.sub("", text)) + read_commands(text)
-    for line in code:
-        for target in re.findall(r"(?:^|[$&;] ?)make ([a-z][a-z-]*)", line):
-            assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name}: make {target}"
+    return [name for line in code for name in re.findall(r"(?:^|[$&;] ?)make ([a-z][a-z-]*)", line)]
 
 
 def own_calls(text: str) -> list[str]:
@@ -88,8 +102,7 @@ def test_every_call_is_one_that_the_parser_takes(
 @every_page
 def test_options_in_running_text_exist(page: Path) -> None:
     """``command --option`` in the text of a page names an option that the command has."""
-    prose = FENCE.sub("", page.read_text())
-    for code in re.findall(r"`(?:vllm-patchkit )?([a-z-]+ [^`\n]*)`", prose):
+    for code in quoted_calls(page.read_text()):
         command, *words = code.split()
         if code.startswith("diff --git") or command not in COMMANDS:
             continue
@@ -102,6 +115,11 @@ def test_options_in_running_text_exist(page: Path) -> None:
             if word.startswith("--"):
                 option = word.partition("=")[0].strip("[](),")
                 assert re.search(rf"{option}\b", known), f"{page.name}: {command} {option}"
+
+
+def quoted_calls(text: str) -> list[str]:
+    """Return what a page's prose quotes and may be a call."""
+    return re.findall(r"`(?:vllm-patchkit )?([a-z-]+ [^`\n]*)`", FENCE.sub("", text))
 
 
 def _help(command: str) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from support.crash import make_crash_environment, make_crash_stack, sources
+from support.crash import sources
+from support.crash_fixtures import environment as environment
+from support.crash_fixtures import stack as stack
 from support.environments import Environment, check_record, snapshot
 from vllm_patchkit.operations.targets import apply, revert, status
 
@@ -20,16 +22,6 @@ pytestmark = pytest.mark.slow
 WRITING = "mkdir,mkdirat,linkat,rename,renameat2,unlink,unlinkat,rmdir,fsync,fchmod,chmod,write"
 SAMPLE = 24
 KILLED_BY_SIGKILL = -9
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_crash_stack(tmp_path_factory.mktemp("stack") / "tiny")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return make_crash_environment(tmp_path)
 
 
 def command(operation: str, environment: Environment, stack: Path) -> list[str]:

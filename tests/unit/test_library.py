@@ -77,7 +77,9 @@ def test_nothing_but_the_command_line_prints_or_exits() -> None:
     package = Path(vllm_patchkit.__file__).parent
     edges = {package / name for name in ("cli", "worker", "host/terminal.py", "__main__.py")}
     edges |= {package / "smoke" / "__main__.py", package / "doctor" / "probe.py"}
-    for path in sorted(package.rglob("*.py")):
+    paths = sorted(package.rglob("*.py"))
+    assert edges < {*paths, *(folder for path in paths for folder in path.parents)}
+    for path in paths:
         if edges & {path, *path.parents}:
             continue
         for call in (node for node in ast.walk(ast.parse(path.read_bytes()))

@@ -22,24 +22,15 @@ from support.environments import (
     Environment,
     check_record,
     install,
-    make_stack,
     snapshot,
 )
 from support.stacks import write_tree
+from support.tiny_fixtures import environment as environment
+from support.tiny_fixtures import stack as stack
 from vllm_patchkit.errors import HostError, TargetError
 from vllm_patchkit.operations.targets import apply, revert, status, verify
 
 NOBODY = 65534
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_stack(tmp_path_factory.mktemp("stack") / "tiny")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return install(tmp_path / "env")
 
 
 def as_nobody(act: Callable[[], object]) -> str:

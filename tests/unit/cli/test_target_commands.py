@@ -7,19 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from support.environments import RELEASE, STEP_2, Environment, install, make_stack, write_wheel
+from support.environments import RELEASE, STEP_2, Environment, write_wheel
 from support.stacks import write_tree
+from support.tiny_fixtures import environment as environment
+from support.tiny_fixtures import stack as stack
 from vllm_patchkit.cli import main
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_stack(tmp_path_factory.mktemp("stack") / "tiny")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return install(tmp_path / "env")
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,8 @@ from support.environments import (
     write_wheel,
 )
 from support.stacks import METADATA, Change, add_scenarios, write_tree
+from support.tiny_fixtures import environment as environment
+from support.tiny_fixtures import stack as stack
 from vllm_patchkit.cli import main
 from vllm_patchkit.errors import StackError, TargetError, UsageError
 from vllm_patchkit.operations.targets import (
@@ -35,16 +37,6 @@ from vllm_patchkit.operations.targets import (
     verify,
 )
 from vllm_patchkit.stack.read import read_lock
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_stack(tmp_path_factory.mktemp("stack") / "tiny")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return install(tmp_path / "env")
 
 
 def test_scenarios_of_a_stacks_own_are_kept_and_taken_back(

@@ -14,10 +14,10 @@ from support.crash import (
     do_apply,
     do_revert,
     kill_everywhere,
-    make_crash_environment,
-    make_crash_stack,
     sources,
 )
+from support.crash_fixtures import environment as environment
+from support.crash_fixtures import stack as stack
 from support.environments import RELEASE, STEP_4, Environment, snapshot
 from vllm_patchkit.cli import main
 from vllm_patchkit.errors import HostError
@@ -27,16 +27,6 @@ from vllm_patchkit.transaction.lock import hold
 
 # Every step is tried by tests/integration/test_crash_everywhere.py.
 STRIDE = 17
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_crash_stack(tmp_path_factory.mktemp("stack") / "tiny")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return make_crash_environment(tmp_path)
 
 
 def test_apply_killed_then_applied_is_new_and_killed_then_reverted_is_old(

@@ -125,7 +125,9 @@ class TestShippedTable:
     """The table that is committed."""
 
     def test_every_pin_is_well_formed(self) -> None:
-        for name, entry in read_inputs().items():
+        inputs = read_inputs()
+        assert "vllm-0.11.0" in inputs
+        for name, entry in inputs.items():
             parsed = WheelName.parse(entry.file)
             assert parsed.distribution.replace("_", "-") == entry.distribution
             assert parsed.version == entry.version
@@ -136,6 +138,7 @@ class TestShippedTable:
     def test_every_flavor_finds_its_extensions(self) -> None:
         assert set(read_flavors()) == {"cuda", "cpu"}
         flavor = find_flavor("cpu", "0.11.0")
+        assert set(flavor.extensions) == {"cp311", "cp312"}
         for tag, name in flavor.extensions.items():
             assert WheelName.parse(find_input(name).file).python == tag
         with pytest.raises(UsageError, match=r"made for 0.11.0, the stack is on 0.12.0"):
