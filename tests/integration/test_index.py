@@ -19,7 +19,6 @@ from support.environments import CHANGES, make_stack
 from support.stacks import METADATA
 from support.wheels import make_wheel, sha256, write_inputs
 from vllm_patchkit.cli import main
-from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel import pins
 from vllm_patchkit.wheel.build import build_wheel
 
@@ -45,7 +44,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     for version in (1, 2):
         metadata = METADATA.replace("version = 1\n", f"version = {version}\n")
         stack = make_stack(tmp_path / f"s{version}" / "tiny", CHANGES[:version], metadata=metadata)
-        made.append(build_wheel(stack, "cuda", tmp_path / "out", console=Console(quiet=True)).path)
+        made.append(build_wheel(stack, out=tmp_path / "out").path)
     return made
 
 

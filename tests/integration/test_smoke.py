@@ -89,7 +89,8 @@ def test_generated_images_reach_the_caller(tmp_path):
     assert (height, width) == (4 * 64, 6 * 64)
     sequence = json.loads((tmp_path / "t2i.sequence.json").read_text(encoding="utf-8"))
     assert [segment["type"] for segment in sequence["segments"]] == ["image"]
-    assert json.loads((tmp_path / "smoke.json").read_text(encoding="utf-8")) == report
+    written = json.loads((tmp_path / "smoke.json").read_text(encoding="utf-8"))
+    assert report == {"command": "smoke", **written}
 
 
 def test_a_given_checkpoint_is_decoded_to_pictures(tmp_path):

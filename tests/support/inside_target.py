@@ -124,7 +124,7 @@ def check_png(folder):
     from PIL import Image
 
     rows = ((0, 1, 127), (5, 5, 6))
-    image = Image.open(io.BytesIO(draw_grid(rows)))
+    image = Image.open(io.BytesIO(draw_grid(rows, square=16)))
     image.load()
     assert image.size == (48, 32)
     for y in range(32):
