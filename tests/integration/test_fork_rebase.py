@@ -324,6 +324,24 @@ def test_hunk_merged_upstream(home: Path, capsys: pytest.CaptureFixture[str]) ->
     assert verdicts(home, capsys, STEP_1, release) == ["merged upstream"]
 
 
+@pytest.mark.parametrize("mode", ["100644", "100755"])
+def test_a_mode_in_an_index_line_keeps_no_merged_change_alive(
+    mode: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """git apply reads the mode of an index line and changes none; so the patch is upstream."""
+    git = Git.create(home / "origin", RELEASE_1)
+    git.commit(STEP_1, "Ours")
+    diff = git.run("diff", "base", "HEAD").decode().replace(" 100644\n", f" {mode}\n")
+    assert f" {mode}\n" in diff
+    (home / "one.diff").write_text(diff)
+    said = call(capsys, "import", home / "one.diff", "--base", "tiny-llm==1.0", "--name", "moded")
+    assert said.code == 0, said.err
+    put_release(home / "cache", "3.0", STEP_1)
+    said = rebase(capsys, home / "patches/moded", "--dry-run", "--onto", "3.0", "--json")
+    (items,) = json.loads(said.out)["releases"].values()
+    assert [item["status"] for item in items] == ["upstream"]
+
+
 def test_hunk_partly_merged(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     second = "def another_addition(argument): return argument * 3\n"
     ours = changed(STEP_1, ENGINE, engine_line(8), engine_line(8) + second)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from support.fork_fixtures import home as home
 from support.forks import RELEASE_1, ROOT, Git, call, make_executable, put_release, write_tree
+from vllm_patchkit.operations.targets import apply
+from vllm_patchkit.transaction.disk import Disk
 
 SCRIPT = f"{ROOT}/run.sh"
 FILES = {**RELEASE_1, SCRIPT: b"#!/bin/sh\n"}
@@ -108,3 +111,34 @@ def test_a_wheel_is_as_git_apply_has_it(
     assert set(found) == {path for path in PATHS if path in expected}
     words = ("verify", wheel, "--stack", stack, "--expect", "applied")
     assert call(capsys, *words).code == 0
+
+
+def test_killed_anywhere_the_modes_are_entirely_old_or_entirely_new(
+    stack: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first patch changes one mode and no byte; every step of its apply is killed once."""
+    tree = write_tree(home / "tree", FILES)
+    make_executable(tree / SCRIPT)
+    before = modes(tree)
+    words = (tree, "--stack", stack)
+    killed = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            left = [killed]
+
+            def fault(kind: str, path: Path, left: list[int] = left) -> None:
+                if left[0] == 0:
+                    os._exit(9)
+                left[0] -= 1
+
+            apply(tree, stack=stack, upto="0001", disk=Disk(fault=fault))
+            os._exit(0)
+        _, code = os.waitpid(child, 0)
+        assert call(capsys, "revert", *words).code in (0, 1)
+        assert modes(tree) == before
+        assert call(capsys, "verify", *words, "--expect", "pristine").code == 0
+        if os.WEXITSTATUS(code) == 0:
+            break
+        killed += 1
+    assert killed > 5
