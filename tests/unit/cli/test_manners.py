@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -173,3 +174,25 @@ def test_completion_names_what_it_lacks(
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["completion", "bash"]) == 3
     assert "vllm-patchkit[completion]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_the_output_is_the_machines_fault(unbuffered: str) -> None:
+    """Linux's /dev/full is a disk without space; the code is 3, whenever the words are written."""
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    for words, code in (["completion", "bash"], 3), (["lock", "not-there", "--json"], 2):
+        argv = [sys.executable, "-m", OWN, *words]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
+        assert done.returncode == code, done.stderr
+        assert ("No space left on device" in done.stderr) == (code == 3)
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+def test_closed_streams_leave_the_exit_code(closed: str) -> None:
+    for words, code in (["completion", "bash"], 0), (["lock", "not-there"], 2):
+        argv = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", OWN, *words]
+        done = subprocess.run(argv, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr

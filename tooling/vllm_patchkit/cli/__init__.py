@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +29,7 @@ from vllm_patchkit.host.terminal import Console
 GC_THRESHOLD = 100_000
 INTERRUPTED = 130
 RUNS_COMMAND = ("bisect",)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Command(NamedTuple):
@@ -135,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         gc.set_threshold(GC_THRESHOLD)
+        _open_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         args = parse_call(words)
@@ -160,19 +165,23 @@ def _execute(args: argparse.Namespace) -> int:
         if args.log_file:
             console.log = _open_log(args.log_file)
         require_inputs(args)
-        return int(args.execute(args, console))
+        code = int(args.execute(args, console))
+        console.out.flush()
     except PatchkitError as error:
         return fail(error)
     except KeyboardInterrupt:
         fail(PatchkitError("interrupted"), code=INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        _drop_output()
         return ExitCode.OK
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in NO_SPACE:
             raise
-        return fail(HostError(f"{error.filename}: {error.strerror}"))
+        where = f"{error.filename}: " if error.filename else ""
+        return fail(HostError(f"{where}{error.strerror}"))
+    else:
+        return code
     finally:
         if console.log is not None:
             console.log.close()
@@ -188,13 +197,34 @@ def _fail(
 ) -> int:
     """Say what went wrong, for machines where they asked, and return the exit code."""
     code = int(error.exit_code) if code is None else code
-    console.error(error.message, error.hint)
-    if as_json:
-        from vllm_patchkit.cli.options import print_document
+    try:
+        console.error(error.message, error.hint)
+        if as_json:
+            from vllm_patchkit.cli.options import print_document
 
-        what = {"message": error.message, "hint": error.hint, "exit_code": code}
-        print_document(console, command, {"error": what})
+            what = {"message": error.message, "hint": error.hint, "exit_code": code}
+            print_document(console, command, {"error": what})
+        console.out.flush()
+    except OSError:
+        # Nobody is left to tell but by the code, which Python's own last flush must not change.
+        _drop_output()
     return code
+
+
+def _open_streams() -> None:
+    """Give a process that was started with closed streams (``>&-``) ones that take all."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))
+
+
+def _drop_output() -> None:
+    handle = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(handle, stream.fileno())
+    os.close(handle)
 
 
 def _open_log(name: str) -> TextIO:
