@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -448,3 +449,60 @@ def test_patches_that_build_on_each_other(home: Path, capsys: pytest.CaptureFixt
     said = run_import(capsys, home, write_folder(home, diffs))
     assert said.code == 0, said.err
     assert applied(home) == trees[-1]
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\x85", "\x1c"])
+def test_what_unicode_calls_a_line_end_may_stand_in_a_subject(
+    home: Path, capsys: pytest.CaptureFixture[str], end: str
+) -> None:
+    """To git only a LF ends a subject, so one commit with such a subject is one patch."""
+    git = origin(home, EDITED)
+    git.run("commit", "--quiet", "--amend", "-m", f"One{end}two")
+    assert git.run("log", "--format=%s", "base..").decode() == f"One{end}two\n"
+    (home / "in.patch").write_bytes(git.mailbox())
+    said = run_import(capsys, home, home / "in.patch")
+    assert said.code == 0, said.err
+    assert len(read_patches(home / "patches" / "fork")) == 1
+    assert applied(home) == EDITED
+
+
+@pytest.mark.parametrize("path", [f"{ROOT}/engine.py/x.py", f"{ROOT}/v1"])
+def test_a_path_is_a_file_or_a_folder(
+    home: Path, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    """git refuses it, too, instead of losing the file or the folder that is there."""
+    patch = home / "in.patch"
+    patch.write_text(
+        f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n"
+        "@@ -0,0 +1 @@\n+X = 1\n"
+    )
+    git = Git.create(home / "origin", RELEASE_1)
+    git.run("apply", "--cached", patch, check=False)
+    assert git.run("diff", "--cached", "--name-only") == b""
+    said = run_import(capsys, home, patch)
+    assert said.code == 1
+    assert f"{path}: the patch adds this file, but" in said.err
+    assert not (home / "patches" / "fork").exists()
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "tomorrow",
+        "Mon, 1 Jan 1900 00:00:00 +0000",
+        "Mon, 1 Jan 2024 00:00:00 +9960",
+        "Fri, 1 Jan 9999 00:00:00 +0000",
+        "Fri, 1 Jan 99999999999 00:00:00 +0000",
+    ],
+)
+def test_a_date_that_git_cannot_keep_is_refused_by_name(
+    home: Path, capsys: pytest.CaptureFixture[str], date: str
+) -> None:
+    mail = origin(home, EDITED).mailbox()
+    patch = home / "in.patch"
+    patch.write_bytes(re.sub(rb"(?m)^Date: .*$", f"Date: {date}".encode(), mail))
+    said = run_import(capsys, home, patch)
+    assert said.code == 1
+    assert f"in.patch (mail 1): not a mail date that git can keep: {date!r}" in said.err or (
+        f"in.patch: not a mail date that git can keep: {date!r}" in said.err
+    ), said.err

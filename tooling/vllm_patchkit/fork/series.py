@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vllm_patchkit.diff.apply import apply_diff
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.diff.modes import ORDINARY, apply_modes
-from vllm_patchkit.errors import HunkMismatch, StackError
+from vllm_patchkit.errors import HunkMismatch, PatchFormatError, StackError
 from vllm_patchkit.fork.commits import author_of, commit_message, read_commits, settle_commits
 from vllm_patchkit.fork.proof import require_same
 from vllm_patchkit.fork.store.git import Entry, Repository
@@ -135,8 +135,29 @@ class TreeState:
         return changed
 
     def update(self, files: Mapping[str, File | None]) -> None:
-        """Take over files that were changed some other way."""
+        """Take over files that were changed some other way.
+
+        :raises PatchFormatError: a new file lies where a folder is, or below another file.
+        """
+        self._require_places(files)
         self._files.update(files)
+
+    def _require_places(self, files: Mapping[str, File | None]) -> None:
+        """Refuse what git's trees could hold only by losing what is there."""
+        added = [path for path, file in files.items() if file and self.mode(path) is None]
+        if not added:
+            return
+        gone = {path for path, file in {**self._files, **files}.items() if file is None}
+        held = {*self._entries, *self._files, *files} - gone
+        for path in added:
+            above = [folder.as_posix() for folder in PurePosixPath(path).parents]
+            file = next((name for name in above if name in held), None)
+            if file or any(name.startswith(f"{path}/") for name in held):
+                raise PatchFormatError(
+                    f"{path}: the patch adds this file, but {file or path} is there already, "
+                    f"as a {'file' if file else 'folder'}",
+                    hint="a path is a file or a folder: give the new file another name",
+                )
 
 
 def export_patches(repository: Repository, base: str, tip: str) -> dict[str, bytes]:
@@ -177,7 +198,8 @@ def require_linear(repository: Repository, base: str, tip: str) -> tuple[str, ..
     listed = repository.text(
         "log", "--reverse", "--topo-order", "--format=%H%x09%T%x09%P%x09%s", f"{base}..{tip}"
     )
-    rows = [line.split("\t", 3) for line in listed.splitlines()]
+    # At a LF alone: a subject may hold what Unicode calls a line end.
+    rows = [line.split("\t", 3) for line in listed.split("\n") if line]
     tree = repository.text("rev-parse", f"{base}^{{tree}}")
     for commit, own_tree, parents, subject in rows:
         if len(parents.split()) != 1:

@@ -290,7 +290,16 @@ def _author(patch: RawPatch, rules: Rules, base: BaseTree) -> Person:
             hint='name one with --author "Name <address>"',
         )
     # Without a date of its own a patch gets its base's: the same input gives the same stack.
-    return Person(name, email, parse_mail_date(patch.date) if patch.date else base.date)
+    return Person(name, email, _date(patch, base))
+
+
+def _date(patch: RawPatch, base: BaseTree) -> str:
+    if not patch.date:
+        return base.date
+    try:
+        return parse_mail_date(patch.date)
+    except PatchFormatError as fault:
+        raise PatchFormatError(f"{patch.source}: {fault.message}", hint=fault.hint) from None
 
 
 def _message(patch: RawPatch, rules: Rules, base: BaseTree) -> str:
@@ -300,7 +309,7 @@ def _message(patch: RawPatch, rules: Rules, base: BaseTree) -> str:
     has_trailers = bool(
         re.fullmatch(r"(?:[A-Za-z][A-Za-z0-9-]*: .*(?:\n|\Z)|[ \t].*(?:\n|\Z))+", last)
     )
-    seconds = int((parse_mail_date(patch.date) if patch.date else base.date).split()[0])
+    seconds = int(_date(patch, base).split()[0])
     day = datetime.fromtimestamp(seconds, timezone.utc).date().isoformat()
     trailers = {"Subsystem": SUBSYSTEM, "Origin": "other", "Forwarded": "no", "Last-Update": day}
     if rules.signoff:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 COMMITTER = ("vllm-patchkit", "vllm-patchkit@localhost.invalid")
 # Committer date of every commit we make: fixed, so that the same stack has the same commit ids.
 COMMITTER_DATE = "1577836800 +0000"
+# What git reads in a mail: years up to 2099, zones up to 14 hours.
+FIRST_LOST_S = 4_102_444_800
+LAST_ZONE = 1400
 
 # A person's settings must not change a byte of what we write. Everything that the diff, merge
 # and mail machinery reads from configuration is pinned here.
@@ -107,13 +110,22 @@ class Person:
 def parse_mail_date(text: str) -> str:
     """Return an RFC 2822 date as git stores it, its time zone kept.
 
-    :raises PatchFormatError: it is no date.
+    :raises PatchFormatError: it is no date, or none that git keeps: before 1970, after 2099, or
+        more than 14 hours from UTC.
     """
     parsed = parsedate_tz(text)
     zone = re.search(r"([+-]\d{4})\s*(\(.*\))?$", text.strip())
-    if parsed is None:
-        raise PatchFormatError(f"not a mail date: {text!r}")
-    return f"{mktime_tz(parsed)} {zone.group(1) if zone else '+0000'}"
+    offset = zone.group(1) if zone else "+0000"
+    try:
+        seconds = -1 if parsed is None else int(mktime_tz(parsed))
+    except (ValueError, OverflowError):
+        seconds = -1
+    if not 0 <= seconds < FIRST_LOST_S or abs(int(offset)) > LAST_ZONE:
+        raise PatchFormatError(
+            f"not a mail date that git can keep: {text!r}",
+            hint="write it as in 'Fri, 2 Jan 2026 03:04:05 +0000', from 1970 to 2099",
+        )
+    return f"{seconds} {offset}"
 
 
 @dataclass(frozen=True, slots=True)

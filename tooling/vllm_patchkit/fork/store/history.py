@@ -66,8 +66,8 @@ def list_operations(store: Repository, folder: Path) -> list[Operation]:
     """Return the operations on a stack, the last one first."""
     if store.resolve(_ref(folder)) is None:
         return []
-    rows = store.text("log", "--format=%H %s", _ref(folder)).splitlines()
-    return [Operation(commit=row[:40], title=row[41:]) for row in rows]
+    rows = store.text("log", "--format=%H %s", _ref(folder)).split("\n")
+    return [Operation(commit=row[:40], title=row[41:]) for row in rows if row]
 
 
 def previous_state(
