@@ -13,9 +13,10 @@ cache=${VLLM_PATCHKIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vllm-patchkit}
 rm -rf "$work"
 mkdir -p "$work/home" "$work/a folder"
 trap 'rm -rf "$work/out"' EXIT
-# The one package that Python 3.10 needs for TOML, in its form for any Python.
+# What a build imports beside the standard library, in forms for any Python.
 "$root/.venv/bin/python" -m pip install --quiet --no-deps --only-binary :all: --platform any \
-    --implementation py --abi none --python-version 3.10 --target "$work/lib" tomli
+    --implementation py --abi none --python-version 3.10 --target "$work/lib" \
+    packaging tomli tomlkit
 
 # Each prints the path of the wheel; the first argument is the Python.
 build_here() (

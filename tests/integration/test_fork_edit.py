@@ -22,6 +22,7 @@ from support.forks import (
     make_stack,
     read_patches,
 )
+from vllm_patchkit.stack.read import read_stack
 
 STEP_1 = changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(5), engine_line(5) + "A = 1\n")
 STEP_2 = changed(STEP_1, f"{ROOT}/v1/request.py", "def request_3(): return 3\n", "B = 2\n")
@@ -217,15 +218,14 @@ def test_work_tree_outlives_the_cache(
 
 def test_probes_follow_their_patches(stack: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metadata = stack / "stack.toml"
-    probe = '\n[[probe]]\npatch = "{}"\nimports = ["tiny_llm"]\nexpression = "True"\n'
+    probe = '\n[[probe]]\npatch = "{}"\nimports = ["tiny_llm"]\nexpression = "1 + 1 == 2"\n'
     metadata.write_text(metadata.read_text() + probe.format("0001") + probe.format("0002"))
     git = Git(Path(call(capsys, "edit", stack).out.strip()))
     git.run("reset", "--quiet", "--hard", "HEAD~3")
     git.run("cherry-pick", "refs/patchkit/start~1")
     assert refresh(capsys, stack).code == 0
-    text = metadata.read_text()
-    assert text.count("[[probe]]") == 1
-    assert 'patch = "0001"' in text
+    probes = read_stack(stack).probes
+    assert [probe.patch for probe in probes if probe.expression == "1 + 1 == 2"] == ["0001"]
 
 
 def test_undo_goes_back_operation_by_operation(

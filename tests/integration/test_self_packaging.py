@@ -162,10 +162,14 @@ def test_it_builds_the_same_wheel_as_the_checkout(elsewhere: Path, tmp_path: Pat
     assert there.read_bytes() == here.read_bytes()
 
 
-def test_an_image_is_planned_from_a_wheel_that_it_built(elsewhere: Path) -> None:
+def test_plain_docker_is_told_that_it_needs_a_checkout(elsewhere: Path) -> None:
+    """What docker could not find below its context is refused before docker is called."""
     call(elsewhere, "wheel", "--stack", "emu3_5", "--flavor", "cpu")
-    arguments = call(elsewhere, "image", "--flavor", "cpu", "--print-args").splitlines()
-    assert "--build-arg FLAVOR=cpu" in arguments
+    words = [elsewhere / "env/bin/vllm-patchkit", "image", "--flavor", "cpu", "--print-args"]
+    done = subprocess.run(words, cwd=elsewhere, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "docker build would not find" in done.stderr
+    assert "Traceback" not in done.stderr
     shutil.rmtree(elsewhere / "wheels")
 
 
