@@ -67,8 +67,12 @@ def take_resolution(
 ) -> Plan:
     """Take what a work tree holds in place of the patch in conflict (or drop that).
 
+    A plan that was ended between two conflicts has nothing to take: it goes on from where it is.
+
     :raises StackError: there are unresolved files, or HEAD left the base.
     """
+    if plan.index < len(plan.series.commits) and not _is_stopped(plan):
+        return plan
     with open_repository(session.git_dir, session.work_tree) as repository:
         if plan.index < len(plan.series.commits):
             learn(store, repository)
@@ -84,6 +88,10 @@ def take_resolution(
         require_on_base(repository, base)
     store.run("fetch", "--quiet", "--no-tags", session.work_tree, tip)
     return replace(plan, tip=tip)
+
+
+def _is_stopped(plan: Plan) -> bool:
+    return bool(plan.reports) and plan.reports[-1].status == "conflict"
 
 
 def carry_on(
@@ -123,9 +131,13 @@ def stop_at_conflict(
 ) -> bool:
     """Put the conflict into a work tree, as ``git cherry-pick`` leaves one.
 
+    The session says that it stopped only once all of it is there: a patch that never came into the
+    work tree must not count as one that was skipped there.
+
     :return: whether it was resolved before, so that nothing is left to do by hand.
     """
-    session = replace(session, plan={**session.plan, **plan.to_json()})
+    before = replace(plan, reports=plan.reports[:-1])
+    session = replace(session, plan={**session.plan, **before.to_json()})
     commit = plan.series.commits[plan.index]
     with work_tree_at(store, session, base, plan) as repository:
         done = repository.capture(*OFF, "cherry-pick", "--allow-empty", commit)
@@ -136,6 +148,7 @@ def stop_at_conflict(
                 hint="rebase --abort, and report this",
             )
         _lay_out(store, repository, merged)
+        replace(session, plan={**session.plan, **plan.to_json()}).write()
         return recall(store, repository)
 
 
