@@ -11,6 +11,10 @@ PYTEST := $(BIN)/python -m pytest --quiet --durations=10 --junitxml
 # A file stays with one process, so that what its tests share is set up once.
 PARALLEL := --numprocesses auto --dist loadfile
 
+# A wheel that was built already, to smoke or to put into an image, instead of building it.
+WHEEL ?=
+export WHEEL
+
 # Without one, the image stands on Docker's official Python, or on Debian packages offline.
 BASE_IMAGE ?=
 DEBIAN_BASE := vllm-patchkit-base:bookworm
@@ -106,7 +110,8 @@ env-cpu: build/env-cpu/.ready ## an environment with the CPU wheel, for the stac
 
 build/wheel-cpu-%: $(SOURCES) $(PATCHES) | $(VENV)/.ready
 	mkdir -p build
-	$(BIN)/vllm-patchkit wheel --stack $(STACK) --flavor cpu --python-tag $* > $@.new
+	$(if $(WHEEL),ls "$(WHEEL)",$(BIN)/vllm-patchkit wheel --stack $(STACK) --flavor cpu \
+		--python-tag $*) > $@.new
 	mv $@.new $@
 
 build/env-cpu/.requirements: $(CPU_LOCK) | $(VENV)/.ready

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Builds the image of a flavor and prints its digest: make-image.sh STACK FLAVOR [BASE_IMAGE]
+# With WHEEL in the environment, of that wheel; else it is built.
 # Without BASE_IMAGE it stands on Docker's official Python. Where that is not here and cannot be
 # pulled, it stands on a base made of Debian packages, and what it needs is fetched beforehand.
 set -eu
@@ -31,7 +32,8 @@ if [ "$base" = "$DEBIAN" ]; then "$root/ci/base-image.sh" "$DEBIAN"; fi
 
 set -- --stack "$stack" --flavor "$flavor" --out "$root/wheels/out"
 [ "$flavor" != cpu ] || set -- "$@" --python-tag "cp$(echo "$python" | tr -d .)"
-wheel=$("$bin/vllm-patchkit" wheel "$@")
+wheel=${WHEEL:-}
+[ -n "$wheel" ] || wheel=$("$bin/vllm-patchkit" wheel "$@")
 
 set -- --base-image "$base" --wheel "$wheel" --requirements "$root/wheels/requirements-$flavor.lock"
 if [ "$base" = "$DEBIAN" ]; then

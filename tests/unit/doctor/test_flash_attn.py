@@ -80,6 +80,40 @@ def test_the_file_name_is_the_published_one() -> None:
     assert release_file(FITS) == PUBLISHED
 
 
+@pytest.mark.parametrize("release", ["2.8.3", "2.8.3.post1"])
+def test_the_table_has_the_48_files_of_the_release_workflow(release: str) -> None:
+    """Five Pythons by five torches less one pair, each with both ABIs."""
+    names = set()
+    for python in ("3.9", "3.10", "3.11", "3.12", "3.13"):
+        for torch in ("2.4", "2.5", "2.6", "2.7", "2.8"):
+            for abi in (True, False):
+                if (python, torch) != ("3.13", "2.4"):
+                    one = Environment(python=python, torch=torch, cuda="12", cxx11_abi=abi)
+                    names.add(release_file(one, release))
+    assert len(names) == 48 == (5 * 5 - 1) * 2
+    assert all(name.startswith(f"flash_attn-{release}+cu12torch2.") for name in names)
+
+
+@pytest.mark.parametrize("torch", ["2.9", "2.10"])
+def test_what_may_exist_beyond_the_table_is_said(torch: str) -> None:
+    with pytest.raises(UsageError, match="added by hand") as caught:
+        release_file(Environment(python="3.12", torch=torch, cuda="13", cxx11_abi=True))
+    assert caught.value.hint == f"look on its release page for cu13torch{torch}"
+
+
+def test_the_pair_that_install_notes_name_and_why_it_cannot_load(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    (site.parents[2] / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    install(site, file=PUBLISHED.replace("TRUE", "FALSE"), symbol=OLD_STRING)
+    assert main(["flash-attn", "--check", "--python", str(site.parents[2])]) == 1
+    said = capsys.readouterr()
+    page = (Path(__file__).parents[3] / "docs" / "container.md").read_text()
+    assert said.out in page
+    assert f"the file that fits: {PUBLISHED}\n" == said.err
+
+
 def test_an_environment_is_read_without_importing_torch(site: Path) -> None:
     environment = read_environment([site])
     assert (environment.python, environment.torch, environment.cuda) == ("3.12", "2.8", "12")
@@ -90,7 +124,7 @@ def test_an_environment_is_read_without_importing_torch(site: Path) -> None:
     ("environment", "subject"),
     [
         (Environment(python="3.14", torch="2.8", cuda="12", cxx11_abi=True), "Python"),
-        (Environment(python="3.12", torch="2.9", cuda="12", cxx11_abi=True), "torch"),
+        (Environment(python="3.12", torch="2.3", cuda="12", cxx11_abi=True), "torch"),
         (Environment(python="3.12", torch="2.8", cuda="13", cxx11_abi=True), "CUDA"),
         (
             Environment(python="3.12", torch="2.8", cuda="12", cxx11_abi=True, machine="aarch64"),

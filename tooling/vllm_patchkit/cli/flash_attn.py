@@ -1,4 +1,4 @@
-"""Name the prebuilt flash-attn 2.8.3 that fits, or check the one that is installed.
+"""Name the prebuilt flash-attn that fits, or check the one that is installed.
 
 Prints the one release file for a Python, torch, CUDA and C++ ABI: those of an environment, read
 from its files, or those given. With --check, compares the installed flash-attn with them.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import add_json_option, print_document
@@ -19,6 +20,7 @@ from vllm_patchkit.host.terminal import Console
 if TYPE_CHECKING:
     from vllm_patchkit.doctor.flash_attn import Environment
 
+WIDTH = 96
 EXAMPLES = """\
   vllm-patchkit flash-attn --python ENV/bin/python
   vllm-patchkit flash-attn --python-version 3.12 --torch 2.8 --cuda 12 --cxx11-abi true
@@ -28,11 +30,16 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``flash-attn``."""
+    from vllm_patchkit.doctor.flash_attn import RELEASES
+
     parser.add_argument("--python", help="interpreter of the environment (default: this one)")
     parser.add_argument("--python-version", help="such as 3.12")
     parser.add_argument("--torch", help="such as 2.8")
     parser.add_argument("--cuda", help="such as 12 or 12.8")
     parser.add_argument("--cxx11-abi", choices=["true", "false"], help="torch's C++ ABI")
+    parser.add_argument(
+        "--release", choices=RELEASES, default=RELEASES[0], help="of flash-attn, default: 2.8.3"
+    )
     parser.add_argument("--check", action="store_true", help="check the installed flash-attn")
     add_json_option(parser, "the file or the findings")
     take_inputs(parser, "python")
@@ -45,11 +52,11 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
     given = _given(args)
     if given is not None and not args.check:
-        return _print_file(release_file(given), args, console)
+        return _print_file(release_file(given, args.release), args, console)
     folders = site_folders(args.python or sys.executable)
     environment = given or read_environment(folders)
     if not args.check:
-        return _print_file(release_file(environment), args, console)
+        return _print_file(release_file(environment, args.release), args, console)
     findings = check_installed(folders, environment)
     if args.json:
         rows = [dataclasses.asdict(finding) for finding in findings]
@@ -61,9 +68,15 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         word, colour = marks[finding.fits]
         found = f"found {finding.found}" + ("" if finding.fits else f", needed {finding.expected}")
         console.result(f"{console.style(f'{word:>12}', colour)}  {finding.subject}: {found}")
+        if finding.why:
+            indent = " " * 14
+            start = f"{'why':>12}  "
+            console.result(
+                textwrap.fill(finding.why, WIDTH, initial_indent=start, subsequent_indent=indent)
+            )
     if all(finding.fits is not False for finding in findings):
         return ExitCode.OK
-    console.note(f"the file that fits: {release_file(environment)}")
+    console.note(f"the file that fits: {release_file(environment, args.release)}")
     return ExitCode.FAILED
 
 

@@ -1,4 +1,4 @@
-"""Which prebuilt flash-attn 2.8.3 fits an environment, and whether the installed one does.
+"""Which prebuilt flash-attn fits an environment, and whether the installed one does.
 
 The project publishes one wheel for each Python, torch minor release, CUDA major release and C++
 ABI, and only the file name tells them apart: the version inside is the same. A wrong one installs
@@ -11,7 +11,7 @@ import json
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -19,9 +19,13 @@ from urllib.parse import unquote, urlsplit
 from vllm_patchkit.doctor.elf import read_library
 from vllm_patchkit.errors import TargetError, UsageError
 
-VERSION = "2.8.3"
+RELEASES = ("2.8.3", "2.8.3.post1")
+"""Both have the same 48 files: their release workflow is the same."""
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 TORCHES = ("2.4", "2.5", "2.6", "2.7", "2.8")
+BY_HAND = ("2.9", "2.10")
+"""Files for these were added later, ``cu12torch2.9``, ``cu13torch2.9`` and ``cu13torch2.10`` among
+them; which of them there are, only the release page tells."""
 CUDA = "12"
 MACHINE = "x86_64"
 FILE = re.compile(
@@ -59,13 +63,20 @@ class Finding:
     expected: str
     found: str
     fits: bool | None
+    why: str | None = None
 
 
-def release_file(environment: Environment) -> str:
-    """Return the name of the one release file that fits.
+def release_file(environment: Environment, release: str = RELEASES[0]) -> str:
+    """Return the name of the one file of a release that fits.
 
     :raises UsageError: no such file was published; says which value rules it out.
     """
+    if environment.torch in BY_HAND:
+        raise UsageError(
+            f"flash-attn {release} is built for torch {', '.join(TORCHES)}; for torch "
+            f"{environment.torch} single files were added by hand, and which is not known here",
+            hint=f"look on its release page for cu{environment.cuda}torch{environment.torch}",
+        )
     limits = (
         ("Python", environment.python, PYTHONS),
         ("torch", environment.torch, TORCHES),
@@ -75,7 +86,7 @@ def release_file(environment: Environment) -> str:
     for subject, value, published in limits:
         if value not in published:
             raise UsageError(
-                f"flash-attn {VERSION} was published for {subject} {', '.join(published)}; "
+                f"flash-attn {release} was published for {subject} {', '.join(published)}; "
                 f"this is {value}",
                 hint="vLLM also runs without the package, on the flash-attn that it brings along",
             )
@@ -84,7 +95,7 @@ def release_file(environment: Environment) -> str:
     python = f"cp{environment.python.replace('.', '')}"
     build = f"cu{environment.cuda}torch{environment.torch}cxx11abi"
     abi = str(environment.cxx11_abi).upper()
-    return f"flash_attn-{VERSION}+{build}{abi}-{python}-{python}-linux_{environment.machine}.whl"
+    return f"flash_attn-{release}+{build}{abi}-{python}-{python}-linux_{environment.machine}.whl"
 
 
 def read_environment(folders: Sequence[Path]) -> Environment:
@@ -128,7 +139,8 @@ def check_installed(folders: Sequence[Path], environment: Environment) -> list[F
         )
     distribution = next(iter(metadata.distributions(name="flash-attn", path=[str(site)])))
     version = distribution.version.partition("+")[0]
-    findings = [_finding("version", VERSION, version)]
+    expected = version if version in RELEASES else " or ".join(RELEASES)
+    findings = [_finding("version", expected, version)]
     findings += _check_source(distribution, environment)
     findings += _check_extension(site, environment)
     return findings
@@ -168,5 +180,17 @@ def _check_extension(site: Path, environment: Environment) -> list[Finding]:
     return [
         _finding("Python", environment.python, f"3.{python[1]}" if python else None),
         _finding("CUDA", environment.cuda, cuda),
-        _finding("C++11 ABI", str(environment.cxx11_abi), None if abi is None else str(abi)),
+        _check_abi(environment.cxx11_abi, abi),
     ]
+
+
+def _check_abi(torch: bool, extension: bool | None) -> Finding:
+    found = _finding("C++11 ABI", str(torch), None if extension is None else str(extension))
+    if found.fits is not False:
+        return found
+    string = {True: "std::__cxx11::basic_string", False: "the std::string of before GCC 5"}
+    return replace(
+        found,
+        why=f"it asks for functions of torch that take {string[not torch]}; this torch has them "
+        f"with {string[torch]} alone, so that `import flash_attn` ends with an undefined symbol",
+    )
