@@ -22,7 +22,7 @@ from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.terminal import Console
 
 # Their output is a diff, a page, a path or a script, which is for machines already.
-NO_JSON = {"diff", "range-diff", "report", "export", "edit", "completion"}
+NO_JSON = {"diff", "range-diff", "report", "export", "edit", "completion", "checkpoint"}
 # What these work on is no stack: a wheel, an environment, a release, a shell.
 NO_STACK = {
     "image",
@@ -35,7 +35,7 @@ NO_STACK = {
     "completion",
 }
 # The argument of these is a target, so that the stack is named with --stack alone.
-TARGETS = {"verify", "status", "apply", "revert", "identify", "smoke", "doctor"}
+TARGETS = {"verify", "status", "apply", "revert", "identify", "smoke", "doctor", "checkpoint"}
 # What else a call needs before the argument in question is looked at.
 NEEDED = {
     "bench": ["generate"],
@@ -43,6 +43,7 @@ NEEDED = {
     "new": ["-m", "x"],
     "report": ["--markdown"],
     "release": ["--out", "x"],
+    "checkpoint": ["x", "--python", "/bin/sh"],
 }
 
 each = pytest.mark.parametrize("command", COMMANDS)

@@ -12,7 +12,7 @@ from support.environments import install, make_stack, write_wheel
 from support.json_page import documented_keys
 from vllm_patchkit.cli import COMMANDS, main
 
-NO_JSON = {"diff", "range-diff", "report", "export", "edit", "completion"}
+NO_JSON = {"diff", "range-diff", "report", "export", "edit", "completion", "checkpoint"}
 SOURCES = Path(__file__).parents[3] / "tooling" / "vllm_patchkit"
 # Too long to run here: an image, a release, a measurement. Their keys are looked up in the source.
 LONG = {"image": "cli/image.py", "release": "cli/release.py", "bench": "bench/generate.py"}

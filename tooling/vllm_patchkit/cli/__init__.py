@@ -51,6 +51,7 @@ COMMANDS: dict[str, Command] = {
     "image": Command("image", "build a container image from a patched wheel"),
     "flash-attn": Command("flash_attn", "name the prebuilt flash-attn that fits an environment"),
     "smoke": Command("smoke", "run a wheel, an environment or an image and check what it writes"),
+    "checkpoint": Command("checkpoint", "write a small checkpoint, to try a stack without weights"),
     "bench": Command("bench", "measure guided generation against plain sequences"),
     "base": Command("base", "say which release patches were cut from"),
     "import": Command("import_", "turn patches of any layout into a locked stack"),
