@@ -15,8 +15,8 @@ from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
 EXAMPLES = """\
-  vllm-patchkit checkpoint --python /opt/vllm/bin/python tiny-emu3.5
-  /opt/vllm/bin/vllm serve ./tiny-emu3.5
+  vllm-patchkit checkpoint --python /opt/vllm/bin/python tiny-model
+  /opt/vllm/bin/vllm serve ./tiny-model
 """
 
 
