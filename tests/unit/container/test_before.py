@@ -238,7 +238,10 @@ def test_a_unix_socket_goes_with_its_server(server: Path, tmp_path: Path) -> Non
             if killed:
                 started.kill()
                 children = subprocess.run(
-                    ["pgrep", "-f", f"--uds {place}"], capture_output=True, text=True, check=False
+                    ["pgrep", "-f", "--", f"--uds {place}"],
+                    capture_output=True,
+                    text=True,
+                    check=True,
                 )
                 for pid in children.stdout.split():
                     os.kill(int(pid), 9)
