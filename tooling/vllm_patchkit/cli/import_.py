@@ -2,12 +2,15 @@
 
 Takes folders of per-file diffs, one big diff, mailboxes, quilt series, in any -p level, with
 names relative to the wheel or to the package. Hunks that lost their place are put back by
-git's own search and reported; nothing is placed silently, nothing is left out silently.
+git's own search and reported; nothing is placed silently, nothing is left out silently. With
+--edit, what does not apply stops it in a git work tree, as rebase does: resolve there, git add,
+and --continue; there is no stack until every patch is through.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,23 +20,29 @@ from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.fork.intake.importer import Imported, Rules
+    from vllm_patchkit.fork.intake.importer import Converted, Imported
+    from vllm_patchkit.fork.intake.note import Note
+    from vllm_patchkit.fork.intake.state import Rules
+    from vllm_patchkit.fork.rebase.rebase import Rebased
+    from vllm_patchkit.fork.store.repository import Change
 
 EXAMPLES = """\
   vllm-patchkit import ./diffs --base vllm==0.11.0 --name myfork
   vllm-patchkit import feature.diff --base vllm==0.11.0 --name myfork --squash "Add feature"
+  vllm-patchkit import ./diffs --base vllm==0.11.0 --name myfork --edit
+  vllm-patchkit import --name myfork --continue
   vllm-patchkit import series.mbox --base ./vllm_omni-0.11.0-py3-none-any.whl --name omni
 """
 
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``import``."""
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folder or file")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folder or file")
     parser.add_argument(
-        "--base", required=True,
+        "--base",
         help="DISTRIBUTION==VERSION, or a wheel file; ? only says which release it may be",
     )  # fmt: skip
-    parser.add_argument("--name", required=True, help="name of the stack and of its folder")
+    parser.add_argument("--name", help="name of the stack and of its folder")
     parser.add_argument("--into", type=Path, default=Path("patches"), help="default: patches")
     parser.add_argument("-p", "--strip", type=int, metavar="N", help="take N components off names")
     parser.add_argument(
@@ -54,39 +63,127 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", help="local version label (default: from the name)")
     parser.add_argument("--summary", help="one line for stack.toml")
     parser.add_argument("--force", action="store_true", help="replace a stack of that name")
+    step = parser.add_mutually_exclusive_group()
+    step.add_argument(
+        "--edit", action="store_true", help="stop in a work tree at what does not apply"
+    )
+    step.add_argument(
+        "--continue", dest="go_on", action="store_true", help="take the resolution and go on"
+    )
+    step.add_argument("--skip", action="store_true", help="drop the patch in conflict and go on")
+    step.add_argument("--abort", action="store_true", help="give up; no stack is made")
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="where to put the work tree")
+    parser.add_argument("--verdicts", action="store_true", help="also print a verdict a hunk")
     add_json_option(parser, "what was done")
     take_inputs(parser, "paths")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
-    """Read the patches, place them on the base, write the stack."""
-    from vllm_patchkit.cli.refresh import print_published
-    from vllm_patchkit.fork.intake.importer import Rules
-    from vllm_patchkit.stack.metadata import NAME
-
-    if not NAME.fullmatch(args.name):
-        raise UsageError(f"{args.name!r} cannot name a stack", hint="use a-z, 0-9, - and _")
+    """Read the patches, place them on the base, write the stack; or resume, or give up."""
+    if args.go_on or args.skip or args.abort:
+        return _resume(args, console)
+    _require_call(args)
     if args.base == "?":
         return _find_base(args, console)
+    result = _import(args, _rules(args), console)
+    if isinstance(result, tuple):
+        return _print_stopped(result, args, console)
+    return _print_imported(result, args, console)
+
+
+def _require_call(args: argparse.Namespace) -> None:
+    """Refuse a call that lacks something or contradicts itself."""
+    from vllm_patchkit.stack.metadata import NAME
+
+    wanted = {"PATH": args.paths, "--base": args.base, "--name": args.name}
+    if missing := [name for name, value in wanted.items() if not value]:
+        raise UsageError(
+            f"{', '.join(missing)} must be given",
+            hint="vllm-patchkit import ./diffs --base vllm==0.11.0 --name myfork",
+        )
+    if not NAME.fullmatch(args.name):
+        raise UsageError(f"{args.name!r} cannot name a stack", hint="use a-z, 0-9, - and _")
     if args.signoff and not args.author:
         raise UsageError("--signoff needs --author")
-    rules = Rules(
+    if args.edit and (args.squash or args.split):
+        raise UsageError(
+            "--edit takes the patches as they are, without --squash and --split",
+            hint=f"import first, then: edit {args.name}, and split or git rebase --interactive",
+        )
+
+
+def _rules(args: argparse.Namespace) -> Rules:
+    from vllm_patchkit.fork.intake.state import Rules
+
+    return Rules(
         strip=args.strip,
         max_fuzz=args.fuzz,
         python_only=args.python_only,
         **({"author": args.author} if args.author else {}),
         signoff=args.signoff,
+        edit=args.edit,
     )
-    result: Imported = _import(args, rules, console)
+
+
+def _resume(args: argparse.Namespace, console: Console) -> int:
+    """Go on with an import that stopped, or give it up."""
+    from vllm_patchkit.cli.rebase import print_rebased
+    from vllm_patchkit.fork.intake.resuming import abort_import, continue_import
+
+    folder = _find_open(args)
+    if args.abort:
+        console.note(f"deleted {abort_import(folder)}; nothing was imported")
+        return ExitCode.OK
+    result = continue_import(folder, console, skip=args.skip)
+    return print_rebased(result, args, console, command="import")
+
+
+def _find_open(args: argparse.Namespace) -> Path:
+    """Return the folder of the stack whose import is stopped, which need not be there yet."""
+    from vllm_patchkit.fork.store.worktree import find_session_around
+
+    if args.paths:
+        raise UsageError(
+            "an import that stopped has its patches already", hint="leave the paths out"
+        )
+    if args.name:
+        place: Path = args.into / args.name
+        return place
+    session = find_session_around(Path.cwd())
+    if session is None:
+        raise UsageError(
+            "this is not the work tree of an import",
+            hint="go there, or name the stack: import --name NAME --continue",
+        )
+    return session.folder
+
+
+def _print_imported(result: Imported, args: argparse.Namespace, console: Console) -> int:
+    from vllm_patchkit.cli.refresh import print_published
+
     if args.json:
         notes = [{"kind": n.kind, "source": n.source, "text": n.text} for n in result.notes]
         print_document(console, "import", {**result.published.to_json(), "notes": notes})
         return ExitCode.OK
-    for note in result.notes:
-        console.note(f"{console.style(note.kind, 'yellow', console.err):9} {note}")
+    _print_notes(result.notes, console)
     print_published(result.published, console)
     console.note(f"check it: vllm-patchkit lint {result.published.folder}")
     return ExitCode.OK
+
+
+def _print_stopped(
+    result: tuple[Rebased, Sequence[Note]], args: argparse.Namespace, console: Console
+) -> int:
+    from vllm_patchkit.cli.rebase import print_rebased
+
+    rebased, notes = result
+    _print_notes(notes, console)
+    return print_rebased(rebased, args, console, command="import")
+
+
+def _print_notes(notes: Sequence[Note], console: Console) -> None:
+    for note in notes:
+        console.note(f"{console.style(note.kind, 'yellow', console.err):9} {note}")
 
 
 def _find_base(args: argparse.Namespace, console: Console) -> int:
@@ -101,33 +198,55 @@ def _find_base(args: argparse.Namespace, console: Console) -> int:
     return ExitCode.FAILED
 
 
-def _import(args: argparse.Namespace, rules: Rules, console: Console) -> Imported:
+def _import(
+    args: argparse.Namespace, rules: Rules, console: Console
+) -> Imported | tuple[Rebased, Sequence[Note]]:
     from vllm_patchkit.fork.base import load_base, parse_base
-    from vllm_patchkit.fork.intake.founding import squash, write_stack
+    from vllm_patchkit.fork.intake.founding import require_free, write_stack
     from vllm_patchkit.fork.intake.importer import Imported, convert_patches
+    from vllm_patchkit.fork.intake.resuming import Order, start_import
     from vllm_patchkit.fork.intake.sources import read_patches
-    from vllm_patchkit.fork.split import split_change
     from vllm_patchkit.fork.store.repository import open_store
+    from vllm_patchkit.fork.store.worktree import require_no_session
 
+    folder = args.into / args.name
+    require_no_session(folder)
+    require_free(folder, force=args.force)
     found = read_patches(args.paths)
     left_out: dict[str, bytes] = {}
     with open_store() as store:
         base = load_base(store, parse_base(args.base), console)
-        changes, notes = convert_patches(store, base, found.patches, rules, left_out=left_out)
-        if args.squash:
-            changes = squash(changes, args.squash, [patch.source for patch in found.patches])
-        if args.split:
-            changes = [
-                piece for change in changes for piece in split_change(change, args.split, base.root)
-            ]
+        converted, notes = convert_patches(store, base, found.patches, rules, left_out=left_out)
+        notes = [*found.notes, *notes]
+        if any(one.origins for one in converted):
+            order = Order(label=args.label, summary=args.summary, left_out=left_out)
+            started = start_import(
+                store, folder, base, converted, order, console, work_tree=args.dir
+            )
+            return started, notes
         published = write_stack(
             store,
-            args.into / args.name,
+            folder,
             base,
-            changes,
+            _shape(args, converted, [patch.source for patch in found.patches], base.root),
             label=args.label,
             summary=args.summary,
             force=args.force,
             left_out=left_out,
         )
-    return Imported(published=published, notes=(*found.notes, *notes))
+    return Imported(published=published, notes=tuple(notes))
+
+
+def _shape(
+    args: argparse.Namespace, converted: Sequence[Converted], sources: Sequence[str], root: str
+) -> list[Change]:
+    """Return the patches as they are, as one, or taken apart."""
+    from vllm_patchkit.fork.intake.founding import squash
+    from vllm_patchkit.fork.split import split_change
+
+    changes = [one.change for one in converted]
+    if args.squash:
+        return squash(changes, args.squash, sources)
+    if args.split:
+        return [piece for one in changes for piece in split_change(one, args.split, root)]
+    return changes

@@ -173,15 +173,16 @@ def export_patches(repository: Repository, base: str, tip: str) -> dict[str, byt
     commits = read_commits(repository, require_linear(repository, base, tip))
     settled = settle_commits(repository, base, commits)
     tip = settled[-1].oid if settled else base
-    patches = _format_patches(repository, base, tip)
+    patches = format_patches(repository, base, tip)
     require_same(repository, settled, patches)
     return patches
 
 
-def _format_patches(repository: Repository, base: str, tip: str) -> dict[str, bytes]:
+def format_patches(repository: Repository, base: str, tip: str, *words: str) -> dict[str, bytes]:
+    """Return the commits after ``base`` up to ``tip`` as git alone writes them, in order."""
     with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
         folder = Path(name)
-        repository.run(*FORMAT_PATCH, "-o", folder, f"{base}..{tip}")
+        repository.run(*FORMAT_PATCH, *words, "-o", folder, f"{base}..{tip}")
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.fork.base import BaseTree
 from vllm_patchkit.fork.folder import read_folder
-from vllm_patchkit.fork.intake.importer import SUBSYSTEM
+from vllm_patchkit.fork.intake.heading import SUBSYSTEM
 from vllm_patchkit.fork.publish import (
     Published,
     base_reader,
@@ -57,25 +57,48 @@ def write_stack(
     :param left_out: files to keep beside the patches.
     :raises UsageError: the folder exists and not ``force``.
     """
-    old = read_folder(folder)
-    if old and not force:
+    require_free(folder, force=force)
+    tip = import_commits(store, base.commit, changes)[-1]
+    files, faults = found_stack(
+        store, folder, base, tip, label=label, summary=summary, left_out=left_out
+    )
+    return publish(store, folder, files, title=f"import {len(changes)} patches", faults=faults)
+
+
+def require_free(folder: Path, *, force: bool) -> None:
+    """Refuse to found a stack where one is.
+
+    :raises UsageError: the folder exists and not ``force``.
+    """
+    if not force and read_folder(folder):
         raise UsageError(
             f"{folder} exists already", hint="choose another --name, or replace it with --force"
         )
-    commits = import_commits(store, base.commit, changes)
-    patches = export_patches(store, base.commit, commits[-1])
+
+
+def found_stack(
+    store: Repository,
+    folder: Path,
+    base: BaseTree,
+    tip: str,
+    *,
+    label: str | None,
+    summary: str | None,
+    left_out: Mapping[str, bytes],
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """Return the files of a new stack with the commits up to ``tip``, and what does not compile."""
+    patches = export_patches(store, base.commit, tip)
     metadata = format_metadata(
         name=folder.name,
         label=label or re.sub(r"[^a-z0-9]+", ".", folder.name.lower()).strip("."),
         summary=summary or f"Imported on {base.spec}",
         base=base,
         probes=propose_probes(patches, base.root),
-        subsystems=_subsystems(changes),
+        subsystems=_subsystems(patches),
     )
     read = base_reader(store, base)
     files, stack = compose_stack(folder, {METADATA: metadata, **left_out}, patches, base, read)
-    faults = compile_faults(stack, read, skip=frozenset())
-    return publish(store, folder, files, title=f"import {len(changes)} patches", faults=faults)
+    return files, compile_faults(stack, read, skip=frozenset())
 
 
 def propose_probes(patches: Mapping[str, bytes], root: str) -> list[Probe]:
@@ -84,9 +107,10 @@ def propose_probes(patches: Mapping[str, bytes], root: str) -> list[Probe]:
     return [probe for probe in found if probe is not None]
 
 
-def _subsystems(changes: Sequence[Change]) -> list[str]:
-    """Return the subsystems that the changes' trailers name, in their order."""
-    found = (SUBSYSTEM_TRAILER.search(change.message) for change in changes)
+def _subsystems(patches: Mapping[str, bytes]) -> list[str]:
+    """Return the subsystems that the patches' trailers name, in their order."""
+    heads = (data.partition(b"\n---\n")[0].decode("utf-8", "replace") for data in patches.values())
+    found = (SUBSYSTEM_TRAILER.search(head) for head in heads)
     return list(dict.fromkeys(match[1] for match in found if match)) or [SUBSYSTEM]
 
 

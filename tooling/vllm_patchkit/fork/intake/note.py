@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal[
-    "offset", "fuzz", "merged", "line ends", "layout", "left out", "decoded", "quoted", "refused"
+    "offset",
+    "fuzz",
+    "merged",
+    "line ends",
+    "layout",
+    "left out",
+    "decoded",
+    "quoted",
+    "conflict",
+    "refused",
 ]
 
 

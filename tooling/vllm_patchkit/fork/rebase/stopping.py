@@ -145,7 +145,7 @@ def stop_at_conflict(
             reason = done.stderr.decode("utf-8", "replace").strip()
             raise StackError(
                 f"{session.work_tree}: git cherry-pick did not stop where the merge did: {reason}",
-                hint="rebase --abort, and report this",
+                hint=f"{session.kind} --abort, and report this",
             )
         _lay_out(store, repository, merged)
         replace(session, plan={**session.plan, **plan.to_json()}).write()

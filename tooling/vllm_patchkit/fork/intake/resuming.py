@@ -1,0 +1,213 @@
+"""An import that stops in a work tree where a patch does not apply, and goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vllm_patchkit.diff.format import format_diff
+from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.fork.base import BaseTree, load_base
+from vllm_patchkit.fork.folder import read_folder
+from vllm_patchkit.fork.intake.founding import found_stack
+from vllm_patchkit.fork.intake.importer import Converted
+from vllm_patchkit.fork.publish import publish
+from vllm_patchkit.fork.rebase.progress import Plan
+from vllm_patchkit.fork.rebase.rebase import Rebased
+from vllm_patchkit.fork.rebase.stopping import (
+    abort_session,
+    carry_on,
+    has_work_tree,
+    take_resolution,
+)
+from vllm_patchkit.fork.series import format_patches
+from vllm_patchkit.fork.store.git import Repository
+from vllm_patchkit.fork.store.repository import Change, import_commits, open_store
+from vllm_patchkit.fork.store.worktree import (
+    START_REF,
+    Session,
+    default_work_tree,
+    find_session,
+    folder_state,
+)
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.folder import make_patch
+from vllm_patchkit.stack.model import Patch
+
+KIND = "import"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What the new stack shall be, beside its patches.
+
+    :param left_out: files to keep beside the patches.
+    """
+
+    label: str | None
+    summary: str | None
+    left_out: Mapping[str, bytes]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as JSON writes it."""
+        parts = {name: data.decode("latin-1") for name, data in self.left_out.items()}
+        return {"label": self.label, "summary": self.summary, "left_out": parts}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Order:
+        """Return the value that :meth:`to_json` wrote."""
+        parts = {name: text.encode("latin-1") for name, text in document["left_out"].items()}
+        return cls(label=document["label"], summary=document["summary"], left_out=parts)
+
+
+def start_import(
+    store: Repository,
+    folder: Path,
+    base: BaseTree,
+    converted: Sequence[Converted],
+    order: Order,
+    console: Console,
+    *,
+    work_tree: Path | None,
+) -> Rebased:
+    """Carry the patches onto their base; stop with a work tree at the first that conflicts."""
+    commits = import_commits(store, base.commit, _chain(converted))
+    befores, afters = _pair(base, converted, commits)
+    patches = _read_patches(store, base, converted, commits)
+    plan = Plan(
+        onto=replace(base.spec, wheel=base.spec.wheel and base.spec.wheel.absolute()),
+        target=folder.resolve(),
+        index=0,
+        commits=(base.commit, *afters),
+        befores=tuple(befores),
+        tip=base.commit,
+        reports=(),
+        style=None,
+    )
+    mails = {patch.name: patch.data.decode("latin-1") for patch in patches}
+    session = Session(
+        work_tree=(work_tree or default_work_tree(folder)).absolute(),
+        folder=folder.resolve(),
+        kind=KIND,
+        states=(folder_state(read_folder(folder)),),
+        plan={"order": order.to_json(), "mails": mails},
+    )
+    return _advance(store, patches, base, session, plan, console)
+
+
+def _chain(converted: Sequence[Converted]) -> Iterator[Change]:
+    """Yield every patch, and before a disputed one what it shall seem to be made on."""
+    for one in converted:
+        if one.origins:
+            yield replace(one.change, message="origin\n", files=one.origins)
+        yield one.change
+
+
+def _pair(
+    base: BaseTree, converted: Sequence[Converted], commits: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return for each patch the commit before it and the one with it."""
+    line = iter(commits)
+    befores: list[str] = []
+    afters: list[str] = []
+    for one in converted:
+        last = afters[-1] if afters else base.commit
+        befores.append(next(line) if one.origins else last)
+        afters.append(next(line))
+    return befores, afters
+
+
+def _read_patches(
+    store: Repository, base: BaseTree, converted: Sequence[Converted], commits: Sequence[str]
+) -> list[Patch]:
+    """Return the patches with the messages of their commits and the diffs that they came with."""
+    mails = format_patches(store, base.commit, commits[-1], "--always")
+    by_commit = dict(zip(commits, mails.items(), strict=True))
+    _, afters = _pair(base, converted, commits)
+    patches = []
+    for number, (one, commit) in enumerate(zip(converted, afters, strict=True), 1):
+        name, mail = by_commit[commit]
+        head, mark, _ = mail.partition(b"\n---\n")
+        data = head + mark + b"\n" + format_diff(one.diffs)
+        patches.append(make_patch(f"{number:04d}{name[4:]}", data))
+    return patches
+
+
+def _advance(
+    store: Repository,
+    patches: Sequence[Patch],
+    base: BaseTree,
+    session: Session,
+    plan: Plan,
+    console: Console,
+) -> Rebased:
+    plan, stopped = carry_on(store, patches, base, session, plan, console)
+    if stopped:
+        return Rebased(reports=plan.reports, work_tree=session.work_tree)
+    return _finish(store, base, session, plan)
+
+
+def _finish(store: Repository, base: BaseTree, session: Session, plan: Plan) -> Rebased:
+    """Write the stack, lock it, and close the work tree."""
+    if plan.tip == base.commit:
+        raise StackError(
+            f"no patch is left to import onto {base.spec}", hint="import --abort ends it"
+        )
+    order = Order.from_json(session.plan["order"])
+    files, faults = found_stack(
+        store, session.folder, base, plan.tip,
+        label=order.label, summary=order.summary, left_out=order.left_out,
+    )  # fmt: skip
+    if has_work_tree(session):
+        session.announce(files)
+    title = f"import {sum(name.endswith('.patch') for name in files)} patches"
+    published = publish(store, session.folder, files, title=title, faults=faults)
+    if has_work_tree(session):
+        session.remove()
+    return Rebased(reports=plan.reports, published=published)
+
+
+def continue_import(folder: Path, console: Console, *, skip: bool = False) -> Rebased:
+    """Take the resolution of the work tree (or drop the patch), and carry on.
+
+    :raises StackError: there are unresolved files, or the stack's folder changed meanwhile.
+    """
+    session = _require_import(folder)
+    plan = Plan.from_json(session.plan)
+    files = read_folder(session.folder)
+    state = folder_state(files)
+    with open_store() as store:
+        if state in session.states[1:]:
+            # It was ended right after the stack had taken its place.
+            published = publish(store, session.folder, files, title=KIND)
+            session.remove()
+            return Rebased(reports=plan.reports, published=published)
+        if state not in session.states:
+            raise StackError(
+                f"{session.folder} was changed since the import was started",
+                hint="import --abort, and start again",
+            )
+        base = load_base(store, plan.onto, console)
+        # The store may have been deleted since.
+        store.run("fetch", "--quiet", "--no-tags", session.work_tree, START_REF)
+        patches = [
+            make_patch(name, mail.encode("latin-1")) for name, mail in session.plan["mails"].items()
+        ]
+        plan = take_resolution(store, session, plan, base, skip=skip)
+        session = replace(session, plan={**session.plan, **plan.to_json()})
+        session.write()
+        return _advance(store, patches, base, session, plan, console)
+
+
+def _require_import(folder: Path) -> Session:
+    session = find_session(folder)
+    if session is None or session.kind != KIND:
+        raise UsageError(f"{folder.name} is not being imported")
+    return session
+
+
+def abort_import(folder: Path) -> Path:
+    """Delete the work tree of an import and return where it was; there is no stack of it."""
+    return abort_session(_require_import(folder))
