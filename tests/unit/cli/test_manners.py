@@ -12,7 +12,9 @@ import pytest
 
 from support.environments import install, make_stack, write_wheel
 from vllm_patchkit import __version__
-from vllm_patchkit.cli import main
+from vllm_patchkit.cli import COMMANDS, main
+from vllm_patchkit.host.process import isolated, run
+from vllm_patchkit.targets.environment import site_folders
 
 OWN = "vllm_patchkit"
 WARM = ("cli", "cli.parser", "errors", "host", "host.terminal")
@@ -196,3 +198,67 @@ def test_closed_streams_leave_the_exit_code(closed: str) -> None:
         done = subprocess.run(argv, capture_output=True, text=True)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--version"], ["--help"], *([name, "--help"] for name in COMMANDS)]
+)
+def test_every_page_says_that_its_output_is_full(words: list[str]) -> None:
+    argv = [sys.executable, "-m", OWN, *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 3
+    assert done.stderr == "vllm-patchkit: error: No space left on device\n"
+
+
+def test_a_reader_that_went_away_is_no_fault() -> None:
+    for words in ["--version"], ["--help"], ["lint", "--help"]:
+        reader, writer = os.pipe()
+        os.close(reader)
+        argv = [sys.executable, "-m", OWN, *words]
+        done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, text=True)
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+# Modules of Python that the tool or what it starts imports, under the names that people give files.
+SHADOWS = ("random", "json", "tempfile", "subprocess", "argparse", "zipfile", "email", "token")
+
+
+@pytest.fixture
+def shadows(tmp_path: Path) -> Path:
+    for name in SHADOWS:
+        place = tmp_path / "shadows" / f"{name}.py"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(f"raise RuntimeError('{name} is a file of somebody')\n")
+    return tmp_path / "shadows"
+
+
+@pytest.mark.parametrize("by", ["PYTHONPATH", "folder"])
+def test_files_named_like_modules_of_python_do_no_harm(
+    by: str, shadows: Path, stack: Path, tmp_path: Path
+) -> None:
+    place = install(tmp_path / "env").prefix
+    env = {**os.environ, **({"PYTHONPATH": str(shadows)} if by == "PYTHONPATH" else {})}
+    command = [str(Path(sys.executable).with_name("vllm-patchkit"))]
+    for words in (
+        ["--version"],
+        ["completion", "bash"],
+        ["verify", str(place), "--stack", str(stack), "--json"],
+        ["lint", str(stack)],
+    ):
+        for start in command, [sys.executable, "-m", OWN]:
+            done = subprocess.run(
+                [*start, *words], cwd=shadows, env=env, capture_output=True, text=True
+            )
+            assert "is a file of somebody" not in done.stderr, done.stderr
+            assert done.returncode in (0, 1)
+
+
+def test_a_python_that_the_tool_starts_knows_nothing_of_them(
+    shadows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(shadows))
+    monkeypatch.chdir(shadows)
+    assert run([*isolated(sys.executable, "pip"), "--version"]).startswith(b"pip ")
+    assert site_folders(os.path.realpath(sys.executable))

@@ -79,7 +79,7 @@ def test_a_missing_wheel_is_fetched_by_name_and_hash(
     path = fetch_input("base")
     assert sha256(path) == find_input("base").sha256
     words = [str(word) for word in downloads[0]]
-    assert words[:4] == [sys.executable, "-m", "pip", "download"]
+    assert words[:5] == [sys.executable, "-I", "-m", "pip", "download"]
     for option in ("--no-deps", "--only-binary=:all:", "--require-hashes"):
         assert option in words
     for option, value in (

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -142,37 +141,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.set_threshold(GC_THRESHOLD)
         _open_streams()
     words = list(sys.argv[1:] if argv is None else argv)
+    console = Console()
+    call = argparse.Namespace(command=words[0] if words else "", json="--json" in words)
     try:
-        args = parse_call(words)
-    except SystemExit as done:
-        return int(done.code or 0)
-    except UsageError as error:
-        return _fail(Console(), words[0], error, as_json="--json" in words)
-    if args.version:
-        from vllm_patchkit.version import __version__
-
-        print(__version__)
-        return ExitCode.OK
-    if args.command is None:
-        make_parser().print_help()
-        return ExitCode.USAGE
-    return _execute(args)
-
-
-def _execute(args: argparse.Namespace) -> int:
-    console = Console(quiet=args.quiet)
-    fail = partial(_fail, console, args.command, as_json=getattr(args, "json", False))
-    try:
-        if args.log_file:
-            console.log = _open_log(args.log_file)
-        require_inputs(args)
-        code = int(args.execute(args, console))
+        code = _run(words, call, console)
         console.out.flush()
     except PatchkitError as error:
-        return fail(error)
+        return _fail(console, call, error)
     except KeyboardInterrupt:
-        fail(PatchkitError("interrupted"), code=INTERRUPTED)
-        return INTERRUPTED
+        return _fail(console, call, PatchkitError("interrupted"), code=INTERRUPTED)
     except BrokenPipeError:
         _drop_output()
         return ExitCode.OK
@@ -180,7 +157,7 @@ def _execute(args: argparse.Namespace) -> int:
         if error.filename is None and error.errno not in NO_SPACE:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        return fail(HostError(f"{where}{error.strerror}"))
+        return _fail(console, call, HostError(f"{where}{error.strerror}"))
     else:
         return code
     finally:
@@ -188,23 +165,43 @@ def _execute(args: argparse.Namespace) -> int:
             console.log.close()
 
 
+def _run(words: Sequence[str], call: argparse.Namespace, console: Console) -> int:
+    """Parse the call and carry it out.
+
+    :param call: what is known of the call so far; gets the rest.
+    """
+    try:
+        args = parse_call(words)
+    except SystemExit as done:
+        return int(done.code or 0)
+    vars(call).update(vars(args))
+    if args.version:
+        from vllm_patchkit.version import __version__
+
+        console.result(__version__)
+        return ExitCode.OK
+    if args.command is None:
+        make_parser().print_help()
+        return ExitCode.USAGE
+    console.quiet = args.quiet
+    if args.log_file:
+        console.log = _open_log(args.log_file)
+    require_inputs(args)
+    return int(args.execute(args, console))
+
+
 def _fail(
-    console: Console,
-    command: str,
-    error: PatchkitError,
-    *,
-    as_json: bool,
-    code: int | None = None,
+    console: Console, call: argparse.Namespace, error: PatchkitError, *, code: int | None = None
 ) -> int:
     """Say what went wrong, for machines where they asked, and return the exit code."""
     code = int(error.exit_code) if code is None else code
     try:
         console.error(error.message, error.hint)
-        if as_json:
+        if getattr(call, "json", False):
             from vllm_patchkit.cli.options import print_document
 
             what = {"message": error.message, "hint": error.hint, "exit_code": code}
-            print_document(console, command, {"error": what})
+            print_document(console, call.command, {"error": what})
         console.out.flush()
     except OSError:
         # Nobody is left to tell but by the code, which Python's own last flush must not change.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,10 +14,16 @@ from vllm_patchkit.errors import UsageError
 
 INTERPRETERS = ("python", "interpreter")
 HEADING = "examples:\n"
+# Of anything that is timed, in seconds: infinity and what no clock takes are above it.
+LARGEST = 1e9
 
 
 class Parser(argparse.ArgumentParser):
     """Refuses as the commands do: one message and a hint, raised instead of printed."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse takes no notice of an output that is full.
+        (file or sys.stdout).write(message)
 
     def error(self, message: str) -> NoReturn:
         """Raise the mistake that was found.
@@ -23,6 +31,17 @@ class Parser(argparse.ArgumentParser):
         :raises UsageError: always.
         """
         raise UsageError(message, hint=f"{self.prog} --help")
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if action.nargs == argparse.PARSER:
+            # The command and all of its words, which its own parser looks at.
+            return super()._get_value(action, arg_string)
+        # An empty one is mostly a variable that was not set; as a path it would mean this folder.
+        if not arg_string.strip():
+            raise argparse.ArgumentError(action, "its value is empty")
+        if action.type is not Path and not arg_string.isascii():
+            _require_utf_8(action, arg_string)
+        return super()._get_value(action, arg_string)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -32,6 +51,41 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(
                 action, f"{str(value)!r} is none of {', '.join(names)}{ending}"
             )
+
+
+def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
+    """Return a reader of whole numbers from ``low`` to ``high``."""
+    most = f" to {high:g}" if high < math.inf else " or more"
+    return _reader(int, lambda value: low <= value <= high, f"a whole number, {low}{most}")
+
+
+def positive(high: float = math.inf) -> Callable[[str], float]:
+    """Return a reader of finite numbers above 0, up to ``high``."""
+    most = f", at most {high:g}" if high < math.inf else ""
+    return _reader(float, lambda value: 0 < value <= min(high, LARGEST), f"a number above 0{most}")
+
+
+def _reader(kind: type[Any], is_meant: Callable[[Any], bool], wanted: str) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not is_meant(value):
+            raise argparse.ArgumentTypeError(f"expected {wanted}; found {text!r}")
+        return value
+
+    return read
+
+
+def _require_utf_8(action: argparse.Action, text: str) -> None:
+    """Refuse bytes that are no text; only the name of a file that is there may hold them."""
+    if os.path.lexists(text):
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentError(action, f"{text!r} is no UTF-8") from None
 
 
 def guess(word: str, names: Iterable[str]) -> str | None:

@@ -32,6 +32,14 @@ class Completed:
         return self.stdout
 
 
+def isolated(python: str | Path, module: str) -> list[str | Path]:
+    """Return how to run a module of a Python whatever lies in PYTHONPATH and this folder.
+
+    A file ``random.py`` there would take the place of Python's own.
+    """
+    return [python, "-I", "-m", module]
+
+
 def run(
     argv: Sequence[str | Path],
     *,

@@ -39,8 +39,11 @@ STDERR_TAIL_BYTES = 4000
 
 # Runs with `python -c`: takes one line of JSON from standard input, unpacks the worker beside other
 # temporary files and becomes the guardian, which removes them.
+# The folder that it is started in goes off the path first: a file json.py there is not Python's.
 BOOTSTRAP = """
-import base64, io, json, os, pathlib, sys, tempfile, zipfile
+import sys
+sys.path.pop(0)
+import base64, io, json, os, pathlib, tempfile, zipfile
 line = b""
 while not line.endswith(b"\\n"):
     data = os.read(0, 65536)
@@ -51,7 +54,7 @@ order = json.loads(line)
 code = pathlib.Path(tempfile.mkdtemp(prefix="vllm-patchkit-"))
 sys.dont_write_bytecode = True
 zipfile.ZipFile(io.BytesIO(base64.b64decode(order["code"]))).extractall(code)
-sys.path[0] = str(code)
+sys.path.insert(0, str(code))
 from patchkit_worker import guardian
 sys.exit(guardian.start(order["job"], code))
 """

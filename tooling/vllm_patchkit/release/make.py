@@ -14,7 +14,7 @@ from pathlib import Path
 from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.files import file_sha256
-from vllm_patchkit.host.process import run
+from vllm_patchkit.host.process import isolated, run
 from vllm_patchkit.release.checksums import format_checksums
 from vllm_patchkit.release.signing import sign as sign_files
 
@@ -130,6 +130,6 @@ def build_toolkit(project: Path, out: Path) -> list[Path]:
             f"{project} has no pyproject.toml", hint="name the checkout: --project DIR"
         )
     environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH, "PYTHONHASHSEED": "0"}
-    argv: list[str | Path] = [sys.executable, "-m", "build", "--outdir", out, project]
+    argv = [*isolated(sys.executable, "build"), "--outdir", out, project]
     run(argv, env=environment, timeout_s=TIMEOUT_S)
     return [*sorted(out.glob("*.tar.gz")), *sorted(out.glob("*.whl"))]

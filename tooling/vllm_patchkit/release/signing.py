@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vllm_patchkit.errors import HostError
-from vllm_patchkit.host.process import run
+from vllm_patchkit.host.process import isolated, run
 
 BUNDLE_SUFFIX = ".sigstore.json"
 TIMEOUT_S = 300.0
@@ -31,7 +31,7 @@ def require_sigstore() -> None:
 def sign(paths: Sequence[Path]) -> None:
     """Sign files with the identity that sigstore finds (a CI job's token, or a browser)."""
     require_sigstore()
-    run([sys.executable, "-m", "sigstore", "sign", *paths], timeout_s=TIMEOUT_S)
+    run([*isolated(sys.executable, "sigstore"), "sign", *paths], timeout_s=TIMEOUT_S)
 
 
 def verify_signature(path: Path, *, identity: str, issuer: str) -> None:
@@ -42,5 +42,5 @@ def verify_signature(path: Path, *, identity: str, issuer: str) -> None:
     require_sigstore()
     options: list[str | Path] = ["--bundle", bundle_of(path), "--cert-identity", identity]
     options += ["--cert-oidc-issuer", issuer, path]
-    argv = [sys.executable, "-m", "sigstore", "verify", "identity", *options]
+    argv = [*isolated(sys.executable, "sigstore"), "verify", "identity", *options]
     run(argv, timeout_s=TIMEOUT_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import sys
@@ -16,7 +17,8 @@ from vllm_patchkit.targets.tree import TREE_STATE, Folder, open_installed
 from vllm_patchkit.wheel.metadata import normalize_name, parse_name_and_version
 from vllm_patchkit.wheel.record import lists_files_under, record_row
 
-LIST_SYS_PATH = "import json, sys; print(json.dumps([p for p in sys.path if p]))"
+# Nothing but sys is imported: what shadows a module of Python must not keep this from an answer.
+LIST_SYS_PATH = "import sys; print(ascii([p for p in sys.path if p]))"
 INTERPRETER_TIMEOUT_S = 30.0
 SITE_FOLDERS = ("site-packages", "dist-packages")
 
@@ -159,7 +161,7 @@ def _ask(interpreter: Path) -> list[Path]:
     from vllm_patchkit.host.process import run
 
     output = run([interpreter, "-c", LIST_SYS_PATH], cwd=Path("/"), timeout_s=INTERPRETER_TIMEOUT_S)
-    return [Path(name) for name in json.loads(output) if Path(name).is_dir()]
+    return [Path(name) for name in ast.literal_eval(output.decode()) if Path(name).is_dir()]
 
 
 def _distributions(site: Path, base: Base) -> list[Distribution]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError, WheelError
 from vllm_patchkit.host.files import file_sha256
-from vllm_patchkit.host.process import run, stream
+from vllm_patchkit.host.process import isolated, run, stream
 from vllm_patchkit.host.terminal import Console, Progress
 from vllm_patchkit.wheel.pins import WheelInput
 
@@ -110,7 +110,7 @@ def _pip_argv(entry: WheelInput, requirements: Path, folder: Path) -> list[str |
 
 
 def _pip_download() -> list[str | Path]:
-    argv: list[str | Path] = [sys.executable, "-m", "pip", "download", "--no-input", "--no-deps"]
+    argv = [*isolated(sys.executable, "pip"), "download", "--no-input", "--no-deps"]
     return [*argv, "--disable-pip-version-check", "--only-binary=:all:", "--no-cache-dir"]
 
 

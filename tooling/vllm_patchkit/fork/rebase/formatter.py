@@ -11,7 +11,13 @@ from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError
 from vllm_patchkit.host.cache import cache_dir
-from vllm_patchkit.host.process import run
+from vllm_patchkit.host.process import isolated, run
+
+# As -m would run it, with its folder before all others, and whatever PYTHONPATH says.
+RUN_FROM = (
+    "import runpy, sys; sys.path.insert(0, {!r}); "
+    "runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
+)
 
 Words = tuple[str, ...]
 Format = Callable[[dict[str, str]], dict[str, bytes]]
@@ -33,14 +39,14 @@ def find_formatter(name: str, version: str) -> tuple[Words, str]:
             return _find_installed(name, version, failure)
     if (folder / "bin" / name).is_file() and name == "ruff":
         return (str(folder / "bin" / name),), version
-    return ("env", f"PYTHONPATH={folder}", sys.executable, "-m", name), version
+    return (sys.executable, "-I", "-c", RUN_FROM.format(str(folder), name)), version
 
 
 def _install(name: str, version: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".tool-", dir=folder.parent) as held:
         fresh = Path(held) / folder.name
-        argv: list[str | Path] = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input"]
+        argv = [*isolated(sys.executable, "pip"), "install", "--quiet", "--no-input"]
         argv += ["--disable-pip-version-check", "--no-cache-dir", "--target", fresh]
         run([*argv, f"{name}=={version}"])
         fresh.rename(folder)
