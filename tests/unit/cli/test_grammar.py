@@ -263,3 +263,35 @@ def test_progress_that_stops_midway_does_not_say_that_it_came_to_its_end(tmp_pat
         bar.advance(1_000_000)
         raise OSError("full")
     assert " 50% " in path.read_text()
+
+
+def values_of(command: str) -> list[argparse.Action]:
+    """Return the options of a command that take a value."""
+    return [one for one in parser_of(command)._actions if one.option_strings and one.nargs != 0]
+
+
+@each
+def test_a_number_is_never_below_what_it_counts(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action in values_of(command):
+        if not isinstance(action.default, int | float) and action.metavar not in ("N", "K"):
+            continue
+        for text in ("-1", "nan", "inf", "1e999", "x", "9" * 400 + "x"):
+            assert main([command, f"{action.option_strings[-1]}={text}"]) == 2
+            assert action.option_strings[-1] in capsys.readouterr().err
+
+
+@each
+@pytest.mark.parametrize(("text", "why"), [("", "empty"), (" ", "empty"), ("\udce9", "no UTF-8")])
+def test_a_value_that_says_nothing_is_refused(
+    command: str, text: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shell variable that was not set; bytes that are no text."""
+    for action in values_of(command):
+        if action.type is Path and why != "empty":
+            continue
+        assert main([command, action.option_strings[-1], text]) == 2
+        said = capsys.readouterr().err
+        assert why in said, said
+        assert action.option_strings[-1] in said

@@ -59,10 +59,16 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def find_base(
-    paths: Sequence[Path], distribution: str, releases: Sequence[str], console: Console
+    paths: Sequence[Path],
+    distribution: str,
+    releases: Sequence[str],
+    console: Console,
+    *,
+    hint: str = "name some to fetch: --release 0.11.0 --release 0.10.2",
 ) -> Origin:
     """Return which release the patches in ``paths`` fit.
 
+    :param hint: what to do where there is no release to look at.
     :raises UsageError: there is no release to look at.
     """
     from vllm_patchkit.fork.base import parse_base
@@ -76,7 +82,7 @@ def find_base(
         if not versions:
             raise UsageError(
                 f"no release of {distribution} is in the cache",
-                hint="name some to fetch: --release 0.11.0 --release 0.10.2",
+                hint=hint,
             )
         console.note(f"look at {distribution} {', '.join(versions)}")
         specs = [parse_base(version, distribution=distribution) for version in versions]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import add_json_option, print_document
-from vllm_patchkit.cli.parser import take_inputs
+from vllm_patchkit.cli.parser import positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.terminal import Console
 
@@ -43,17 +43,17 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         help="between arrivals; the default, 0: all at once",
     )
     parser.add_argument(
-        "--tokens", type=int, default=0, metavar="N", help="of each image; the default, 0: all"
+        "--tokens", type=whole(0), default=0, metavar="N", help="of each image; the default, 0: all"
     )
     parser.add_argument(
         "--beside",
-        type=int,
+        type=whole(0),
         default=0,
         metavar="N",
         help="plain requests beside the images, default: 0",
     )
     parser.add_argument(
-        "--top-p", type=float, default=1.0, metavar="P", help="of plain requests, default: 1"
+        "--top-p", type=positive(1), default=1.0, metavar="P", help="of plain requests, default: 1"
     )
     parser.add_argument(
         "--sides", choices=("both", "guided", "plain"), default="both", help="default: both"
@@ -63,24 +63,33 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full-size", action="store_true", help="the published 34 B dimensions")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     parser.add_argument(
-        "--tp", type=int, default=1, metavar="N", help="tensor parallel size, default: 1"
+        "--tp", type=whole(1), default=1, metavar="N", help="tensor parallel size, default: 1"
     )
     parser.add_argument("--quantization", metavar="METHOD", help="such as fp8")
     parser.add_argument("--dtype", help="of the small model (float32 on a CPU, else bfloat16)")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="repetitions, default: 3; medians count"
+        "--rounds", type=whole(1), default=3, help="repetitions, default: 3; medians count"
     )
     parser.add_argument(
-        "--top-k", type=int, metavar="K", help="of both sides (5120, small model 160; 0: none)"
+        "--top-k", type=whole(0), metavar="K", help="of both sides (5120, small model 160; 0: none)"
     )
-    parser.add_argument("--plain-top-k", type=int, metavar="K", help="of plain requests instead")
+    parser.add_argument(
+        "--plain-top-k", type=whole(0), metavar="K", help="of plain requests instead"
+    )
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs, no torch.compile")
     parser.add_argument("--in-process", action="store_true", help="engine core in one process")
     parser.add_argument(
-        "--gpu-memory-utilization", type=float, metavar="FRACTION", help="as vllm serve takes it"
+        "--gpu-memory-utilization",
+        type=positive(1),
+        metavar="FRACTION",
+        help="as vllm serve takes it",
     )
     parser.add_argument(
-        "--timeout", type=float, default=590.0, metavar="SECONDS", help="of the whole, default: 590"
+        "--timeout",
+        type=positive(),
+        default=590.0,
+        metavar="SECONDS",
+        help="of the whole, default: 590",
     )
     parser.add_argument(
         "--against",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import add_json_option, add_stack_option, print_document
-from vllm_patchkit.cli.parser import take_inputs
+from vllm_patchkit.cli.parser import positive, take_inputs, whole
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
@@ -39,13 +39,19 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     add_stack_option(parser, "the stack whose state is checked (default: the only one)")
     parser.add_argument("--model", type=Path, help="checkpoint (or config.json) that should fit")
     parser.add_argument(
-        "--tensor-parallel-size", "--tp", type=int, default=1, metavar="N", help="default: 1"
+        "--tensor-parallel-size", "--tp", type=whole(1), default=1, metavar="N", help="default: 1"
     )
     parser.add_argument(
-        "--gpu-memory-utilization", type=float, default=0.9, metavar="FRACTION", help="default: 0.9"
+        "--gpu-memory-utilization",
+        type=positive(1),
+        default=0.9,
+        metavar="FRACTION",
+        help="default: 0.9",
     )
     parser.add_argument("--quantization", choices=["fp8"], help="of the weights")
-    parser.add_argument("--max-model-len", type=int, metavar="N", help="as vllm serve takes it")
+    parser.add_argument(
+        "--max-model-len", type=whole(1), metavar="N", help="as vllm serve takes it"
+    )
     add_json_option(parser, "the diagnosis")
     take_inputs(parser, "python", "cwd", "model")
 

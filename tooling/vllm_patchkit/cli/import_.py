@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import add_json_option, print_document
-from vllm_patchkit.cli.parser import take_inputs
+from vllm_patchkit.cli.parser import take_inputs, whole
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
@@ -44,7 +44,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--name", help="name of the stack and of its folder")
     parser.add_argument("--into", type=Path, default=Path("patches"), help="default: patches")
-    parser.add_argument("-p", "--strip", type=int, metavar="N", help="take N components off names")
+    parser.add_argument(
+        "-p", "--strip", type=whole(0), metavar="N", help="take N components off names"
+    )
     parser.add_argument(
         "--fuzz", type=int, default=0, choices=(0, 1, 2), help="context lines a hunk may miss"
     )
@@ -95,13 +97,15 @@ def _require_call(args: argparse.Namespace) -> None:
     """Refuse a call that lacks something or contradicts itself."""
     from vllm_patchkit.stack.metadata import NAME
 
-    wanted = {"PATH": args.paths, "--base": args.base, "--name": args.name}
+    wanted = {"PATH": args.paths, "--base": args.base}
+    if args.base != "?":
+        wanted["--name"] = args.name
     if missing := [name for name, value in wanted.items() if not value]:
         raise UsageError(
             f"{', '.join(missing)} must be given",
             hint="vllm-patchkit import ./diffs --base vllm==0.11.0 --name myfork",
         )
-    if not NAME.fullmatch(args.name):
+    if args.name and not NAME.fullmatch(args.name):
         raise UsageError(f"{args.name!r} cannot name a stack", hint="use a-z, 0-9, - and _")
     if args.signoff and not args.author:
         raise UsageError("--signoff needs --author")
@@ -188,9 +192,13 @@ def _print_notes(notes: Sequence[Note], console: Console) -> None:
 
 def _find_base(args: argparse.Namespace, console: Console) -> int:
     """Say which release the patches were cut from; nothing is imported."""
+    from shlex import quote
+
     from vllm_patchkit.cli.base import find_base, print_origin
 
-    origin = find_base(args.paths, "vllm", (), console)
+    words = " ".join(quote(str(path)) for path in args.paths)
+    hint = f"vllm-patchkit base {words} --release 0.11.0 --release 0.10.2 fetches some to look at"
+    origin = find_base(args.paths, "vllm", (), console, hint=hint)
     print_origin(origin, console)
     if origin.best is not None:
         console.note(f"nothing was imported yet: import --base {origin.best.spec.distribution}=="

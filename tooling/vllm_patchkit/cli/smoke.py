@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import add_json_option, add_stack_option, print_document
-from vllm_patchkit.cli.parser import take_inputs
+from vllm_patchkit.cli.parser import positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.terminal import Console
 
@@ -74,18 +74,21 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--checks-only", action="store_true", help="no model, only the cheap checks")
     run.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     run.add_argument(
-        "--tp", type=int, default=1, metavar="N", help="tensor parallel size, default: 1"
+        "--tp", type=whole(1), default=1, metavar="N", help="tensor parallel size, default: 1"
     )
     run.add_argument("--quantization", metavar="METHOD", help="such as fp8")
     run.add_argument("--dtype", help="of the weights (float32 with the tiny checkpoint)")
     run.add_argument("--eager", action="store_true", help="no CUDA graphs, no torch.compile")
     run.add_argument(
-        "--gpu-memory-utilization", type=float, metavar="FRACTION", help="as vllm serve takes it"
+        "--gpu-memory-utilization",
+        type=positive(1),
+        metavar="FRACTION",
+        help="as vllm serve takes it",
     )
-    run.add_argument("--port", type=int, help="of vllm serve (default: any free one)")
+    run.add_argument("--port", type=whole(1, 65535), help="of vllm serve (default: any free one)")
     run.add_argument(
         "--timeout",
-        type=float,
+        type=positive(),
         default=DEFAULT_TIMEOUT_S,
         metavar="SECONDS",
         help="of the whole run, default: %(default)g",
