@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import json
+import os
 import re
+import shlex
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +30,7 @@ from support.forks import (
     read_patches,
     write_tree,
 )
+from vllm_patchkit.cli import parse_call
 
 Tree = Mapping[str, bytes]
 EDITED = changed(
@@ -506,3 +511,87 @@ def test_a_date_that_git_cannot_keep_is_refused_by_name(
     assert f"in.patch (mail 1): not a mail date that git can keep: {date!r}" in said.err or (
         f"in.patch: not a mail date that git can keep: {date!r}" in said.err
     ), said.err
+
+
+def one_line(home: Path) -> bytes:
+    """Return git's diff of one changed line of engine.py."""
+    tree = changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(5), "FIVE = 5\n")
+    return origin(home, tree).run("diff", "base..HEAD")
+
+
+def test_bytes_in_a_mail_that_are_no_utf_8_are_latin_1(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Subject, author and text, without a charset: git's mailinfo takes such text for Latin-1."""
+    head = "From: José <jose@example.org>\nDate: Fri, 2 Jan 2026 03:04:05 +0000\n"
+    mail = f"{head}Subject: [PATCH] Café\n\nDe l'été.\n---\n".encode("latin-1")
+    place = home / "a.mbox"
+    place.write_bytes(mail + one_line(home))
+    assert run_import(capsys, home, place).code == 0
+    (patch,) = read_patches(home / "patches" / "fork").values()
+    said = email.message_from_bytes(patch, policy=email.policy.default)
+    assert said["Subject"] == "Café"
+    assert said["From"] == "José <jose@example.org>"
+    assert "De l'été.\n" in said.get_content()
+
+
+def test_a_description_and_a_file_name_that_are_no_utf_8(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = os.fsencode(home / "diffs")
+    Path(os.fsdecode(folder)).mkdir()
+    diff = one_line(home)
+    Path(os.fsdecode(folder + b"/\xe9t\xe9.diff")).write_bytes(diff)
+    Path(os.fsdecode(folder + b"/\xea.diff")).write_bytes(b"no diff\n")
+    said = run_import(capsys, home, home / "diffs")
+    assert said.code == 0, said.err
+    assert "left out  ê.diff" in said.err
+    (patch,) = read_patches(home / "patches" / "fork").values()
+    said_by_it = email.message_from_bytes(patch, policy=email.policy.default)
+    assert said_by_it["Subject"] == "Change été"
+    described = home / "described.diff"
+    described.write_bytes("Description: Café\n".encode("latin-1") + diff)
+    assert run_import(capsys, home, described, name="two").code == 0
+    (patch,) = read_patches(home / "patches" / "two").values()
+    assert email.message_from_bytes(patch, policy=email.policy.default)["Subject"] == "Café"
+
+
+def test_a_file_that_git_would_take_for_binary_is_named(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = home / "nul.diff"
+    place.write_bytes(one_line(home).replace(b"+FIVE", b"+\0FIVE"))
+    said = run_import(capsys, home, place)
+    assert said.code == 1
+    assert f"nul.diff: {ROOT}/engine.py would hold a NUL" in said.err
+    assert said.err.endswith("hint: stacks carry source text only\n")
+
+
+def test_a_name_that_no_file_system_takes_is_refused(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "x" * 253 + ".py"
+    place = home / "long.diff"
+    place.write_text(
+        f"diff --git a/{ROOT}/{name} b/{ROOT}/{name}\nnew file mode 100644\n--- /dev/null\n"
+        f"+++ b/{ROOT}/{name}\n@@ -0,0 +1 @@\n+X = 1\n"
+    )
+    with pytest.raises(OSError, match="File name too long"):
+        (home / name).write_text("")
+    said = run_import(capsys, home, place)
+    assert said.code == 1
+    assert "it is too long for a file system" in said.err
+
+
+def test_a_folder_of_nothing_known_asks_for_releases_of_base(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--release is an option of base, not of import."""
+    place = home / "my patches.diff"
+    place.write_bytes(one_line(home))
+    said = call(capsys, "import", place, "--base", "?")
+    assert said.code == 2
+    hint = said.err.splitlines()[-1].removeprefix("hint: ").partition(" fetches")[0]
+    words = shlex.split(hint)
+    assert words[0] == "vllm-patchkit"
+    assert parse_call(words[1:]).paths == [place]

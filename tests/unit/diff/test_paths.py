@@ -20,6 +20,9 @@ from vllm_patchkit.diff.paths import is_inside, path_fault
         "xx:y",
         "git~2",
         "é",
+        "x" * 255,
+        "é" * 127,
+        "\udce9" * 255,
     ],
 )
 def test_plain_names_pass(path: str):
@@ -34,6 +37,9 @@ def test_plain_names_pass(path: str):
         ("a\\b", "it holds a backslash"),
         ("/x", "it is absolute"),
         ("Z:x", "it starts with a drive letter"),
+        ("a/" + "x" * 256, "it is too long for a file system"),
+        ("é" * 128, "it is too long for a file system"),
+        ("x/" * 2047 + "xx", "it is too long for a file system"),
         ("a//b", "it has an empty component"),
         ("a/./b", "it has an empty component"),
         ("a/", "it has an empty component"),

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 
+# What Linux takes (NAME_MAX, PATH_MAX less its NUL), in bytes.
+MAX_NAME_BYTES = 255
+MAX_PATH_BYTES = 4095
+
+ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -12,7 +17,7 @@ def path_fault(path: str) -> str | None:
 
     Patches are hostile input until proven otherwise. Refused is all that could leave the tree
     or mean something else on another system: absolute names, ``..``, empty or ``.`` components,
-    backslashes, NUL, drive letters, and git's own folder.
+    backslashes, NUL, drive letters, names that no file system takes, and git's own folder.
     """
     if not path:
         return "it is empty"
@@ -24,6 +29,9 @@ def path_fault(path: str) -> str | None:
         return "it is absolute"
     if DRIVE.match(path):
         return "it starts with a drive letter"
+    # No character takes more than four bytes.
+    if 4 * len(path) > MAX_NAME_BYTES and _is_too_long(path):
+        return "it is too long for a file system"
     return next(filter(None, map(_component_fault, path.split("/"))), None)
 
 
@@ -36,6 +44,12 @@ def _component_fault(name: str) -> str | None:
     if name.rstrip(" .").lower() in (".git", "git~1"):
         return "it reaches into .git"
     return None
+
+
+def _is_too_long(path: str) -> bool:
+    # A byte that is no UTF-8 stands there as one surrogate.
+    data = ESCAPED_BYTE.sub("?", path).encode("utf-8", "surrogatepass")
+    return len(data) > MAX_PATH_BYTES or max(map(len, data.split(b"/"))) > MAX_NAME_BYTES
 
 
 def require_plain(path: str) -> str:

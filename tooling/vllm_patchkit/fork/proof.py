@@ -42,28 +42,29 @@ def require_same(
             patch = make_patch(name, data)
         except (PatchkitError, ValueError) as fault:
             raise StackError(f"{commit} gives a patch that cannot be read: {fault}") from fault
-        for fault_text in _differences(repository, commit, patch, changes[commit.oid]):
-            raise StackError(f"{commit} cannot be said by a patch file: {fault_text}", hint=HINT)
+        for text, hint in _differences(repository, commit, patch, changes[commit.oid]):
+            raise StackError(f"{commit} cannot be said by a patch file: {text}", hint=hint)
 
 
 def _differences(
     repository: Repository, commit: Commit, patch: Patch, changes: Mapping[str, Changed]
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
+    """Yield what the file says otherwise than the commit, and what to do."""
     if commit_message(patch) != commit.message:
-        yield "its message would be read as another one"
+        yield "its message would be read as another one", HINT
     if author_of(patch.message) != commit.author:
         author = patch.message
-        yield f"its author would be read as {author.author} <{author.email}> {author.date}"
+        yield f"its author would be read as {author.author} <{author.email}> {author.date}", HINT
     try:
         made = _apply(repository, patch.files, changes)
     except PatchkitError as fault:
-        yield fault.message
+        yield fault.message, fault.hint or HINT
         return
     for path in sorted(made.keys() | changes.keys()):
         wanted = changes[path].after if path in changes else None
         if path not in changes or made.get(path) != wanted:
             found = made.get(path)
-            yield f"{path} would be {_show(found)}, and not {_show(wanted)}"
+            yield f"{path} would be {_show(found)}, and not {_show(wanted)}", HINT
 
 
 def _show(entry: Entry | None) -> str:

@@ -24,6 +24,9 @@ from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.repository import Change, File
 from vllm_patchkit.stack.prose import settle_message
 
+# How far git looks for a NUL (buffer_is_binary).
+BINARY_BYTES = 8000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Imported:
@@ -103,6 +106,10 @@ def _convert(intake: Intake, patch: RawPatch) -> Converted | None:
     intake.origins = {}
     diffs = _place(intake, patch)
     files = apply_patch(intake, patch, diffs)
+    for path, file in files.items():
+        if file is not None and b"\0" in file.data[:BINARY_BYTES]:
+            text = f"{path} would hold a NUL, so that git takes it for binary"
+            intake.note("refused", patch.source, text, "stacks carry source text only")
     if not files:
         return None
     rules = intake.rules

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import PatchFormatError
+from vllm_patchkit.fork.intake.text import decode_prose
 from vllm_patchkit.fork.store.git import git_environment
 from vllm_patchkit.host.process import run
 
@@ -80,12 +81,13 @@ def _read_mail(mail: bytes, source: str) -> Mail:
         ]
         info = run(argv, input_bytes=mail, env=git_environment(), cwd=Path(held))
         text, diff = message.read_bytes(), patch.read_bytes()
-    pairs = (line.split(": ", 1) for line in info.decode("utf-8", "surrogateescape").split("\n"))
+    # mailinfo converts the text, but no header that holds bytes where an encoded word belongs.
+    pairs = (decode_prose(line).split(": ", 1) for line in info.split(b"\n"))
     fields = {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
     more, diff, quoted = take_quoted(diff, source)
     return Mail(
         subject=fields.get("Subject", "").strip(),
-        body=(text + more).decode("utf-8", "surrogateescape").strip("\n"),
+        body=(decode_prose(text) + decode_prose(more)).strip("\n"),
         author=fields.get("Author", ""),
         email=fields.get("Email", ""),
         date=fields.get("Date", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from vllm_patchkit.errors import PatchFormatError, UsageError
 from vllm_patchkit.fork.intake.mailbox import commentary, read_mails
 from vllm_patchkit.fork.intake.note import Kind, Note
-from vllm_patchkit.fork.intake.text import clean_text
+from vllm_patchkit.fork.intake.text import clean_text, decode_prose
 from vllm_patchkit.stack.message import parse_address
 
 SUFFIXES = (".patch", ".diff")
@@ -75,10 +76,15 @@ def read_patches(paths: Sequence[Path]) -> Found:
             looked_at = _read_folder(path, found)
         else:
             looked_at = 1
-            _read_file(path, path.name, None, found)
+            _read_file(path, _printable(path.name), None, found)
         if len(found.patches) == before:
             raise _no_patch(path, looked_at)
     return found
+
+
+def _printable(name: str) -> str:
+    """Return a file's name as text, which a message can be made of; a name may be any bytes."""
+    return decode_prose(os.fsencode(name))
 
 
 def _no_patch(path: Path, looked_at: int) -> UsageError:
@@ -98,7 +104,7 @@ def _read_folder(folder: Path, found: Found) -> int:
         return _read_quilt(folder, series, found)
     files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
     for path in files:
-        name = path.relative_to(folder).as_posix()
+        name = _printable(path.relative_to(folder).as_posix())
         if not _read_file(path, name, name.removesuffix(path.suffix), found):
             found.note("left out", name, "left out: no line in it starts a diff")
     return len(files)
@@ -107,15 +113,15 @@ def _read_folder(folder: Path, found: Found) -> int:
 def _read_quilt(folder: Path, series: Path, found: Found) -> int:
     count = 0
     text, _ = clean_text(series.read_bytes(), str(series))
-    for number, line in enumerate(text.decode("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(text.decode("utf-8", "surrogateescape").split("\n"), 1):
         words = re.sub(r"(^|\s)#.*", "", line).split()
         if not words:
             continue
         strip = _quilt_strip(words[1:], f"{series}:{number}")
         before = len(found.patches)
-        if not _read_file(folder / words[0], words[0], None, found):
+        if not _read_file(folder / words[0], _printable(words[0]), None, found):
             raise PatchFormatError(
-                f"{series}:{number}: {words[0]} holds no diff",
+                f"{series}:{number}: {_printable(words[0])} holds no diff",
                 hint="mend the file, or take its line out of the series",
             )
         found.patches[before:] = [replace(one, strip=strip) for one in found.patches[before:]]
@@ -188,7 +194,7 @@ def _read_mails(data: bytes, name: str, found: Found) -> None:
 
 def _read_diff(data: bytes, head: bytes, name: str, hint: str | None) -> RawPatch:
     """Return the patch of a bare diff; text before it is its description, as in quilt."""
-    lines = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n")
+    lines = decode_prose(head).replace("\r\n", "\n").split("\n")
     fields: dict[str, str] = {}
     prose = []
     for line in lines:

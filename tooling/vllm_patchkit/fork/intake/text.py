@@ -38,6 +38,18 @@ def clean_text(data: bytes, source: str) -> tuple[bytes, tuple[str, ...]]:
     return data, tuple(notes)
 
 
+def decode_prose(data: bytes) -> str:
+    """Return what somebody wrote around a diff: UTF-8, else Latin-1, as ``git mailinfo`` takes it.
+
+    >>> decode_prose(b"Caf\\xe9") == decode_prose(b"Caf\\xc3\\xa9")
+    True
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def _find_utf_16(data: bytes) -> str | None:
     for mark, name in UTF_16:
         if data.startswith(mark):
