@@ -136,3 +136,30 @@ def test_the_loss_of_the_cache_loses_no_work(
     Git(home / "wt").run("add", REQUEST)
     assert rebase(capsys, stack, "--continue").code == 0
     assert list((home / "cache" / "git" / "store.git" / "rr-cache").glob("*/postimage"))
+
+
+def test_a_chain_of_wheel_files_goes_on_from_any_folder(
+    stack: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative paths, given where the rebase was started, and a --continue in the work tree."""
+    (home / "wheels").mkdir()
+    for version in ("2.0", "2.1"):
+        name = f"{ROOT}-{version}-py3-none-any.whl"
+        (home / "cache" / "inputs" / name).rename(home / "wheels" / name)
+    monkeypatch.chdir(home / "wheels")
+    names = [f"./{ROOT}-{version}-py3-none-any.whl" for version in ("2.0", "2.1")]
+    assert rebase(capsys, stack, "--onto", names[0], "--onto", names[1]).code == 1
+    monkeypatch.chdir(resolve(home))
+    said = rebase(capsys, stack, "--continue")
+    assert said.code == 0, said.err
+    assert 'version = "2.1"' in (stack / "stack.toml").read_text()
+
+
+def test_a_release_that_is_to_follow_is_looked_at_first(
+    stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path.name: path.read_bytes() for path in stack.iterdir()}
+    said = rebase(capsys, stack, "--onto", "3.0", "--onto", "next")
+    assert said.code == 2
+    assert "'next' does not name a release" in said.err
+    assert {path.name: path.read_bytes() for path in stack.iterdir()} == before

@@ -101,7 +101,8 @@ def _style(args: argparse.Namespace) -> StyleRequest | None:
     from vllm_patchkit.fork.rebase.progress import StyleRequest
 
     if args.normalise or args.formatter or args.style_config:
-        return StyleRequest(command=args.formatter, config=args.style_config)
+        config = args.style_config and args.style_config.absolute()
+        return StyleRequest(command=args.formatter, config=config)
     return None
 
 
@@ -116,9 +117,20 @@ def _start(args: argparse.Namespace, folder: Path, console: Console) -> int:
     onto = parse_base(args.onto[0], distribution=distribution, checkout=args.checkout)
     result = start_rebase(
         folder, onto, console, style=_style(args), target=args.into, work_tree=args.dir,
-        rest=args.onto[1:],
+        rest=[_settle(text, distribution) for text in args.onto[1:]],
     )  # fmt: skip
     return _follow(result, args, console)
+
+
+def _settle(text: str, distribution: str) -> str:
+    """Return a release that is to follow as it is to be remembered, wherever one goes on.
+
+    :raises UsageError: it names none; that is said before anything is begun.
+    """
+    from vllm_patchkit.fork.base import parse_base
+
+    spec = parse_base(text, distribution=distribution)
+    return str(spec.wheel or text)
 
 
 def _follow(result: Rebased, args: argparse.Namespace, console: Console) -> int:

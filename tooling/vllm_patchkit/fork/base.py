@@ -87,7 +87,7 @@ def parse_base(
         return BaseSpec(
             distribution=distribution or "vllm",
             version=version,
-            checkout=checkout,
+            checkout=checkout.absolute(),
             revision=text,
         )
     if text.endswith(".whl"):
@@ -117,7 +117,8 @@ def _parse_wheel_path(path: Path) -> BaseSpec:
         name, version, _, _ = parse_wheel_filename(path.name)
     except InvalidWheelFilename as error:
         raise UsageError(f"{path}: {error}") from None
-    return BaseSpec(distribution=name, version=str(version), wheel=path)
+    # It may be remembered, and asked for from another folder.
+    return BaseSpec(distribution=name, version=str(version), wheel=path.absolute())
 
 
 def load_base(store: Repository, spec: BaseSpec, console: Console) -> BaseTree:

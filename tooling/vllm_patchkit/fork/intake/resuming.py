@@ -77,7 +77,7 @@ def start_import(
     befores, afters = _pair(base, converted, commits)
     patches = _read_patches(store, base, converted, commits)
     plan = Plan(
-        onto=replace(base.spec, wheel=base.spec.wheel and base.spec.wheel.absolute()),
+        onto=base.spec,
         target=folder.resolve(),
         index=0,
         commits=(base.commit, *afters),
