@@ -7,8 +7,9 @@ published file never changes and is never taken away, so that every older build 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from vllm_patchkit.wheel.metadata import find_header, normalize_name
 HTML, JSON, METADATA_SUFFIX = "index.html", "index.json", ".metadata"
 PROVENANCE_SUFFIX = ".provenance.json"
 MODE = 0o644
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,28 +132,39 @@ def _write_pages(folder: Path) -> int:
     return len(files)
 
 
-def _read_known(page: Path) -> dict[str, Mapping[str, Any]]:
-    """Return what the page so far says of each file, so that it need not be hashed again."""
+def _read_known(page: Path) -> dict[str, tuple[int, str]]:
+    """Return what the page so far says of each file: size, and the sha256 that saves hashing it."""
     if not page.is_file():
         return {}
-    try:
-        return {entry["filename"]: entry for entry in json.loads(page.read_bytes())["files"]}
-    except (ValueError, LookupError, TypeError):
-        return {}
+    # What the page holds is taken for no more than it is: it may have been edited, or be another's.
+    with suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return dict(_facts(entry) for entry in json.loads(page.read_bytes())["files"])
+    return {}
 
 
-def _describe(path: Path, known: Mapping[str, Mapping[str, Any]]) -> IndexedFile:
+def _facts(entry: Mapping[str, Any]) -> tuple[str, tuple[int, str]]:
+    """Return the name, size and sha256 of an entry.
+
+    :raises ValueError: they are none.
+    """
+    name, size, sha256 = entry["filename"], entry["size"], entry["hashes"]["sha256"]
+    if not (isinstance(name, str) and type(size) is int and SHA256.fullmatch(sha256)):
+        raise ValueError
+    return name, (size, sha256)
+
+
+def _describe(path: Path, known: Mapping[str, tuple[int, str]]) -> IndexedFile:
     metadata = path.with_name(path.name + METADATA_SUFFIX)
     if not metadata.is_file():
         raise WheelError(f"{path} has no {metadata.name} beside it", hint="add the wheel again")
     data = metadata.read_bytes()
-    size, entry = path.stat().st_size, known.get(path.name, {})
-    same = entry.get("size") == size and "sha256" in entry.get("hashes", {})
+    size = path.stat().st_size
+    said_size, sha256 = known.get(path.name, (-1, ""))
     beside = (path.name + PROVENANCE_SUFFIX, bundle_of(path).name)
     return IndexedFile(
         name=path.name,
         version=find_header(data, "Version") or "",
-        sha256=entry["hashes"]["sha256"] if same else file_sha256(path),
+        sha256=sha256 if said_size == size else file_sha256(path),
         size_bytes=size,
         metadata_sha256=file_sha256(metadata),
         requires_python=find_header(data, "Requires-Python"),
