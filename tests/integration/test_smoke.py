@@ -130,10 +130,13 @@ def test_a_missing_gpu_is_said_before_anything_is_loaded():
 
 
 def test_killed_while_vllm_serves_it_leaves_nothing(tmp_path):
-    """SIGKILL of the command, with engine, server and workers up: no process, port or file."""
+    """SIGKILL of the command, with engine, server and workers up: no process, port or file.
+
+    The environment that ``--against base`` made beforehand goes as well.
+    """
     command = [sys.executable, "-m", "vllm_patchkit", "smoke", "--python", PYTHON]
     process = subprocess.Popen(
-        [*command, "--scenario", "server"],
+        [*command, "--scenario", "server", "--against", "base"],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

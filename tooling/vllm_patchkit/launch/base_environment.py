@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from vllm_patchkit.errors import CommandFailed, HostError, TargetError
 from vllm_patchkit.host.process import run
 from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.launch.keeper import kept_folder
 from vllm_patchkit.launch.subject import RECORDS, Subject, find_environment
 from vllm_patchkit.stack.lock import parse_lock
 from vllm_patchkit.stack.model import Base
@@ -25,6 +25,7 @@ from vllm_patchkit.stack.own import read_metadata
 from vllm_patchkit.targets.base import open_base
 
 BASE = "base"
+PREFIX = "vllm-patchkit-base-"
 FACTS = (
     "import json, sys, sysconfig; print(json.dumps([sys._base_executable, "
     "sysconfig.get_path('purelib'), 'python%d.%d' % sys.version_info[:2]]))"
@@ -91,16 +92,13 @@ def base_environment(subject: Subject, console: Console) -> Iterator[Subject]:
         )
     place = find_place(subject.argv[0])
     base, names = touched_files(place)
-    folder = Path(tempfile.mkdtemp(prefix="vllm-patchkit-base-"))
-    try:
+    with kept_folder(PREFIX) as folder:
         site = make_shell(folder, place)
         copy_package(place, site)
         with closing(open_base(None, base, console)) as release:
             for name in names:
                 put_back(site / name, release.read(name))
         yield find_environment(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_shell(folder: Path, place: Place) -> Path:
