@@ -91,8 +91,10 @@ def test_matrix_of_emu3_5_is_as_measured(
     assert found[1] == done.stdout, f"put this into {PAGE.name}:\n{done.stdout}"
 
 
-def test_normalising_halves_the_conflicts_of_emu3_5() -> None:
-    """The documented tables, which the test above holds to what is measured, say so."""
+def test_normalising_takes_away_two_of_five_conflicts_of_emu3_5() -> None:
+    """The documented tables, which the test above holds to what is measured, say so. The others are
+    places that the releases changed, not only formatted.
+    """
     text = PAGE.read_text()
     sums = []
     for part in ("plain", "normalised"):
@@ -101,4 +103,4 @@ def test_normalising_halves_the_conflicts_of_emu3_5() -> None:
         sums.append([int(count) for count in re.findall(r"(\d+) places", found[1])])
     plain, normalised = sums
     assert len(plain) == len(normalised) == 2
-    assert all(2 * less <= more for less, more in zip(normalised, plain, strict=True))
+    assert all(5 * less <= 3 * more for less, more in zip(normalised, plain, strict=True))

@@ -8,6 +8,7 @@ from typing import Any
 
 from checkpoint import Checkpoint
 from oracle import Request
+from overlap import LateResults, stand_in_for_cuda
 from vllm import LLM, RequestOutput, SamplingParams
 from vllm.distributed import cleanup_dist_env_and_memory
 
@@ -67,7 +68,18 @@ class Engine:
             "disable_log_stats": True,
             "seed": 0,
         }
+        if arguments.get("async_scheduling"):
+            stand_in_for_cuda()
+            defaults["distributed_executor_backend"] = "uni"
+            # `LLM` in one process wants statistics from every call; a call gives none before the
+            # first step is done.
+            arguments["disable_log_stats"] = True
         self.llm = LLM(str(checkpoint.path), **defaults | arguments)
+        if arguments.get("async_scheduling"):
+            self.core.model_executor.async_output_thread = LateResults()
+            # For the events that tests count.
+            self.core.scheduler.log_stats = True
+            self.core.scheduler.make_stats = lambda *_: None
 
     @property
     def core(self) -> Any:

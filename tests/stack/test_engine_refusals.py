@@ -145,11 +145,6 @@ class TestOtherEngines:
     def engine_alive(self):
         return
 
-    def test_async_scheduling(self, start_engine, checkpoint):
-        """The grammar needs the tokens of the step before, for text requests too."""
-        with pytest.raises(ValueError, match="async_scheduling"):
-            start_engine(checkpoint, async_scheduling=True)
-
     def test_another_scheduler(self, start_engine, checkpoint, request_):
         """A scheduler of the user's own is kept; guided requests are refused, plain ones served."""
         engine = start_engine(checkpoint, scheduler_cls="other_scheduler.OtherScheduler")

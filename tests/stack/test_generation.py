@@ -35,6 +35,11 @@ ENGINES = {
         "disable_log_stats": False,
     },
 }
+# The same, with each step scheduled before the tokens of the last one are known.
+ENGINES |= {
+    f"{name}-overlapped": {**arguments, "async_scheduling": True}
+    for name, arguments in ENGINES.items()
+}
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -45,7 +45,13 @@ def guided_params(params: SamplingParams, group: str, num_streams: int) -> Guide
 class Batch:
     """The rows of a step, held as the worker holds them."""
 
-    def __init__(self, vocabulary: Vocabulary = V, logprobs_mode: str = "processed_logprobs"):
+    def __init__(
+        self,
+        vocabulary: Vocabulary = V,
+        logprobs_mode: str = "processed_logprobs",
+        *,
+        is_async: bool = False,
+    ):
         v = self.vocabulary = vocabulary
         hf_config = SimpleNamespace(
             boi_token_id=v.boi,
@@ -58,7 +64,7 @@ class Batch:
         )
         config: Any = SimpleNamespace(
             model_config=SimpleNamespace(hf_config=hf_config, get_vocab_size=lambda: v.size),
-            scheduler_config=SimpleNamespace(max_num_seqs=MAX_ROWS),
+            scheduler_config=SimpleNamespace(max_num_seqs=MAX_ROWS, async_scheduling=is_async),
             additional_config={},
         )
         self.guidance = GuidanceRows(config, CPU, False)
@@ -402,6 +408,42 @@ def test_other_rows_are_the_stock_samplers() -> None:
         assert [found[row] for row in rows] == alone.step(logits[rows])
 
 
+def test_the_stock_sampler_gets_the_plain_rows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a plain row's top-p sorts no other row, and min-p still finds its row."""
+    batch = Batch()
+    crowd(batch)
+    batch.add("nucleus", [V.bos], SamplingParams(top_p=0.9, min_p=0.2, seed=3))
+    sorted_rows = []
+    stock = batch.sampler.topk_topp_sampler
+
+    def count(logits: torch.Tensor, *args: Any) -> Any:
+        sorted_rows.append(logits.clone())
+        return stock.forward_native(logits, *args)
+
+    monkeypatch.setattr(stock, "forward", count)
+    logits = make_logits(len(batch.input_batch.req_ids))
+    batch.step(logits)
+    (found,) = sorted_rows
+    assert len(found) == 2  # "plain" and "nucleus"
+    probs = masked(logits[batch.row("nucleus")], text()).softmax(-1)
+    kept = probs >= 0.2 * probs.max()
+    assert (found[-1] > -torch.inf).tolist() == kept.tolist()
+
+
+def test_with_async_scheduling_forced_tokens_come_from_the_position_alone() -> None:
+    """A row in a grid is told what follows; one in text or in a size is not."""
+    batch = Batch(is_async=True)
+    batch.add_guided("row", open_image(height=2, width=1), 1, guidance_scale=3.0)
+    batch.add_guided("size", [V.bos, V.boi], 0, guidance_scale=1.0, height=32, width=16, area=512)
+    batch.add_guided("gone", open_image(height=2, width=1), 0, guidance_scale=1.0)
+    batch.step(make_logits(4), append=False)
+    gone = batch.row("gone")
+    assert batch.sampler.get_forced(batch.input_batch, 200, {gone}) == {
+        batch.row("row"): [V.eol],
+        batch.row("row-0"): [V.eol],
+    }
+
+
 def test_seeds_do_not_see_the_batch() -> None:
     """A seeded image is the same alone, in a crowd, and with other limits in the crowd, token for
     token.
@@ -675,12 +717,26 @@ class TestFailures:
         assert batch.step(logits) == [V.boi] * 2
 
     @pytest.mark.parametrize("temperature", [0.0, 1.0])
-    def test_no_visual_token_is_allowed(self, temperature: float) -> None:
+    @pytest.mark.parametrize("num_streams", [0, 1])
+    def test_no_visual_token_is_allowed(self, temperature: float, num_streams: int) -> None:
         batch = Batch()
-        batch.add_guided("bad", open_image(), 1, temperature=temperature, guidance_scale=3.0)
-        logits = make_logits(2)
+        scale = {"guidance_scale": 3.0} if num_streams else {}
+        batch.add_guided("bad", open_image(), num_streams, temperature=temperature, **scale)
+        logits = make_logits(1 + num_streams)
         logits[0, visual()] = -torch.inf
-        assert batch.step(logits) == [V.boi] * 2
+        assert batch.step(logits) == [V.boi] * (1 + num_streams)
+
+    @pytest.mark.parametrize("temperature", [0.0, 1.0])
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+    def test_an_image_of_a_plain_request(self, temperature: float, value: float) -> None:
+        batch = Batch()
+        batch.add("bad", open_image(), SamplingParams(temperature=temperature))
+        batch.add("good", open_image(), SamplingParams(temperature=temperature))
+        logits = make_logits(2)
+        logits[0, visual()] = value
+        bad, good = batch.step(logits)
+        assert bad == V.boi
+        assert V.is_visual(good)
 
     def test_a_forced_token_is_what_it_is(self) -> None:
         batch = Batch()

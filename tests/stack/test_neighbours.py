@@ -111,18 +111,27 @@ class TestAllowedTokens:
         for result in (results[0], *results[2:]):
             assert set(tokens_of(result)) <= set(word)
 
-    def test_without_a_visual_token(self, engine, oracle):
+    @pytest.mark.parametrize("kind", ["guided", "sized", "plain"])
+    def test_without_a_visual_token(self, engine, oracle, kind):
         """The request ends with an error that its caller reads, and its neighbours go on."""
         v = oracle.vocabulary
-        requests = [text_to_image(v, 2, "3*4"), text_to_image(v, 1, "3*3"), editing(v, 6)]
+        bad = {
+            "guided": text_to_image(v, 2, "3*4"),
+            "sized": text_to_image(v, 2, "3*4", uncond=None, scale=None),
+            "plain": Request(prompt=v.text(9), max_tokens=40, logit_bias={v.boi: 40.0}),
+        }[kind]
+        requests = [bad, text_to_image(v, 1, "3*3"), editing(v, 6)]
         params = [params_of(r) for r in requests]
-        params[0] = params_of(requests[0], allowed_token_ids=list(range(v.visual_start)))
+        params[0] = params_of(bad, allowed_token_ids=list(range(v.visual_start)))
         for logprobs in (None, 1):
             params[0].logprobs = params[0].prompt_logprobs = logprobs
-            bad, *good = generate(engine, requests, params)
-            assert bad.outputs[0].finish_reason == "abort"
-            assert "no visual token" in bad.outputs[0].stop_reason
-            assert tokens_of(bad) == v.header(3, 4)
+            ended, *good = generate(engine, requests, params)
+            assert ended.outputs[0].finish_reason == "abort"
+            assert "no visual token" in ended.outputs[0].stop_reason
+            tokens = tokens_of(ended)
+            assert tokens[0] == v.boi
+            assert tokens[-1] == v.img
+            assert kind == "plain" or tokens == v.header(3, 4)
             assert [tokens_of(result) for result in good] == [
                 oracle.generate(request) for request in requests[1:]
             ]

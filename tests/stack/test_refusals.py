@@ -168,7 +168,6 @@ def test_parameters_that_cannot_be_served(arguments: dict[str, Any], messages: l
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"async_scheduling": True}, "async_scheduling"),
         (
             {"scheduler_cls": "vllm.v1.core.sched.scheduler.Scheduler"},
             "scheduler_cls is vllm.v1.core.sched.scheduler.Scheduler",

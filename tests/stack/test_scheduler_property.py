@@ -26,6 +26,7 @@ from oracle import Grammar, open_image
 from vllm import SamplingParams
 from vllm.v1.core import kv_cache_utils
 from vllm.v1.core.sched import batch_scheduler
+from vllm.v1.core.sched.async_batch_scheduler import AsyncGuidedScheduler
 from vllm.v1.core.sched.batch_scheduler import GuidedKVCacheManager, GuidedScheduler
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
 from vllm.v1.outputs import ModelRunnerOutput
@@ -79,6 +80,8 @@ class World:
     threshold: int
     priority: bool
     pipeline: bool
+    overlaps: bool
+    """Whether a step is scheduled before the last one's tokens are known (async scheduling)."""
     appends_forced: bool
     """Whether the worker returns forced tokens together with the one before."""
     arrivals: list[Arrival]
@@ -179,8 +182,9 @@ def make_world(rng: random.Random) -> World:
         threshold=rng.choice((0, 0, 5)),
         priority=rng.random() < 0.4,
         pipeline=(pipeline := rng.random() < 0.3),
+        overlaps=(overlaps := not pipeline and rng.random() < 0.5),
         # Not with pipeline parallelism.
-        appends_forced=not pipeline and rng.random() < 0.7,
+        appends_forced=not pipeline and (overlaps or rng.random() < 0.7),
         # The frontend refuses requests that need more rows than there are.
         arrivals=sorted(
             (a for a in arrivals if 1 + a.num_streams <= max_num_seqs), key=lambda a: a.step
@@ -238,7 +242,8 @@ def make_crowded_world(rng: random.Random) -> World:
         threshold=5,
         priority=True,
         pipeline=(pipeline := rng.random() < 0.2),
-        appends_forced=not pipeline and rng.random() < 0.7,
+        overlaps=(overlaps := not pipeline and rng.random() < 0.5),
+        appends_forced=not pipeline and (overlaps or rng.random() < 0.7),
         arrivals=sorted(arrivals, key=lambda a: a.step),
     )
 
@@ -290,7 +295,7 @@ def make_scheduler(world: World) -> GuidedScheduler:
     structured = SimpleNamespace(
         should_advance=lambda request: False, grammar_bitmask=lambda *_: None
     )
-    return GuidedScheduler(
+    return (AsyncGuidedScheduler if world.overlaps else GuidedScheduler)(
         vllm_config=config,
         kv_cache_config=KVCacheConfig(
             num_blocks=world.num_blocks,
@@ -313,6 +318,10 @@ class Row:
     computed: int
     # The tokens as the first rank of a pipeline knows them.
     first_rank: list[int]
+    # Number of tokens that have arrived, and the positions of those that the device has from the
+    # last step, or that the grammar forces.
+    arrived: int = 0
+    on_device: set[int] = field(default_factory=set)
     prefix: list[object] = field(default_factory=list)
 
     def hashes(self, length: int) -> list[object]:
@@ -349,6 +358,8 @@ class Worker:
         )
         assert len(scheduled) <= self.world.max_num_seqs
         self.update_rows(output)
+        if self.world.overlaps:
+            self.check_known(scheduled)
         self.compute(scheduled)
         sampling = [
             r
@@ -359,8 +370,12 @@ class Worker:
         tokens = self.sample(sampling)
         if any(self.arrivals[row].num_streams for row in self.rows if row in self.arrivals):
             assert not any(output.num_common_prefix_blocks)
+        for row in self.rows.values() if scheduled else ():
+            row.on_device = set()
         for request_id in sampling:
-            self.rows[request_id].tokens += tokens[request_id]
+            row, count = self.rows[request_id], len(self.rows[request_id].tokens)
+            row.tokens += tokens[request_id]
+            row.on_device = set(range(count, len(row.tokens)))
         for request_id, count in scheduled.items():
             self.rows[request_id].computed += count
         self.check_prefix_cache()
@@ -382,7 +397,12 @@ class Worker:
             (blocks,) = new.block_ids
             tokens = list(new.prompt_token_ids)
             self.rows[new.req_id] = Row(
-                new.sampling_params, tokens, list(blocks), new.num_computed_tokens, list(tokens)
+                new.sampling_params,
+                tokens,
+                list(blocks),
+                new.num_computed_tokens,
+                list(tokens),
+                arrived=len(tokens),
             )
             if isinstance(new.sampling_params, StreamSamplingParams):
                 params = new.sampling_params
@@ -404,6 +424,10 @@ class Worker:
             elif cached.new_block_ids[i] is not None:
                 (blocks,) = cached.new_block_ids[i]
                 row.blocks += blocks
+            if self.world.overlaps:
+                arrived = cached.new_token_ids[i]
+                assert row.tokens[row.arrived : row.arrived + len(arrived)] == arrived
+                row.arrived += len(arrived)
             if self.world.pipeline:
                 self.update_first_rank(row, cached.new_token_ids[i])
                 assert len(cached.new_token_ids[i]) == output.num_scheduled_tokens[request_id]
@@ -415,6 +439,30 @@ class Worker:
         if unknown > 0:
             row.first_rank += new[-unknown:]
         row.first_rank[row.computed : row.computed + len(new)] = new
+
+    def check_known(self, scheduled: dict[str, int]) -> None:
+        """Each token that is computed has arrived, or is on the device since the last step; and
+        where the grammar reads the tokens, all have arrived.
+        """
+        for request_id, count in scheduled.items():
+            row = self.rows[request_id]
+            end = row.computed + count
+            for position in range(max(row.arrived, row.computed), end):
+                assert position in row.on_device, "a token is computed that nobody knows"
+            if (
+                end == len(row.tokens)
+                and request_id in self.arrivals
+                and not self.in_pixels_after(request_id, row.arrived)
+            ):
+                assert row.arrived == end, "the grammar lacks a token"
+
+    def in_pixels_after(self, request_id: str, length: int) -> bool:
+        """Whether the grid is known from so many tokens, and the next token is one of it."""
+        arrival, row = self.arrivals[request_id], self.rows[request_id]
+        if not arrival.num_streams or not self.grammar(request_id).in_pixels:
+            return False
+        known = Grammar(VOCABULARY, arrival.size, arrival.same_size).read_prompt(arrival.prompt)
+        return known.read_output(row.tokens[len(arrival.prompt) : length]).in_pixels
 
     def compute(self, scheduled: dict[str, int]) -> None:
         """Writes the slots of all rows, then reads all that attention reads."""
@@ -506,8 +554,10 @@ class Worker:
     def choose_all(self, request_id: str, sampling: list[str]) -> list[int]:
         """A token and those that must follow it, up to IMG and as far as all rows have room."""
         grammar = self.grammar(request_id)
+        # Only the position is known in advance where steps overlap.
+        may_append = self.world.appends_forced and (grammar.in_pixels or not self.world.overlaps)
         tokens = [self.choose(request_id, grammar)]
-        if not self.world.appends_forced:
+        if not may_append:
             return tokens
         rows = [r for r in sampling if request_id in (r, self.streams.get(r, (None,))[0])]
         longest = max(len(self.rows[row].tokens) for row in rows)
@@ -615,7 +665,9 @@ def run(world: World) -> int:
             output = scheduler.schedule()
             in_flight.append((output, worker.execute(output)))
             # A pipeline of two ranks is given the next batch before it returns the first one.
-            if world.pipeline and output.total_num_scheduled_tokens > 0 and len(in_flight) < 2:
+            # So is a device, unless it has done with the first one already.
+            waits = world.pipeline or (world.overlaps and world.rng.random() < 0.9)
+            if output.total_num_scheduled_tokens > 0 and len(in_flight) < 2 and waits:
                 continue
         if in_flight:
             collect(scheduler.update_from_output(*in_flight.popleft()), received, ended)
@@ -729,6 +781,7 @@ class TestOneRequestEndsAlone:
                 "priority": False,
                 "pipeline": False,
                 "appends_forced": False,
+                "overlaps": False,
                 "arrivals": [arrive(), arrive(), arrive(uncond=None)],
                 **arguments,
             }
@@ -955,6 +1008,30 @@ def all_blocks_hit(patch: pytest.MonkeyPatch) -> None:
     patch.delattr(GuidedKVCacheManager, "get_computed_blocks")
 
 
+def nobody_waits_for_tokens(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(AsyncGuidedScheduler, "_must_wait", lambda self, request: False)
+
+
+def arrived_tokens_are_not_sent(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(AsyncGuidedScheduler, "_send", lambda self, request: [])
+
+
+def forced_tokens_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(AsyncGuidedScheduler, "_count_forced", lambda self, group: 0)
+
+
+def tokens_are_taken_twice(patch: pytest.MonkeyPatch) -> None:
+    """The streams do not know that their request's tokens have arrived."""
+    patch.setattr(AsyncGuidedScheduler, "_push_token", GuidedScheduler._push_token)
+
+
+def unknown_tokens_are_published(patch: pytest.MonkeyPatch) -> None:
+    def publish(self: GuidedKVCacheManager, stream: Any) -> None:
+        self.cache_blocks(stream.request, stream.request.num_computed_tokens)
+
+    patch.setattr(GuidedKVCacheManager, "publish", publish)
+
+
 FAULTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     no_hold,
     no_trim,
@@ -974,6 +1051,11 @@ FAULTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     blocks_of_preempted_requests_stay_cached,
     stuck_groups_wait_for_ever,
     all_blocks_hit,
+    nobody_waits_for_tokens,
+    arrived_tokens_are_not_sent,
+    forced_tokens_are_not_counted,
+    tokens_are_taken_twice,
+    unknown_tokens_are_published,
 ]
 
 

@@ -244,9 +244,11 @@ class TestModelConfig:
     def test_own_scheduler_is_kept(self, scheduler_cls):
         assert self.verify(scheduler_cls=scheduler_cls) == scheduler_cls
 
-    def test_async_scheduling_is_refused(self):
-        with pytest.raises(ValueError, match="async_scheduling"):
-            self.verify(async_scheduling=True)
+    def test_async_scheduling_has_a_scheduler_of_its_own(self):
+        """vLLM puts its own asynchronous scheduler in before a model is asked."""
+        stock = "vllm.v1.core.sched.async_scheduler.AsyncScheduler"
+        ours = "vllm.v1.core.sched.async_batch_scheduler.AsyncGuidedScheduler"
+        assert self.verify(async_scheduling=True, scheduler_cls=stock) == ours
 
     def test_the_config_of_transformers_names_the_remedy(self):
         from transformers import Emu3Config

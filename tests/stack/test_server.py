@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import checkpoint as tiny
 import openai
@@ -12,14 +13,16 @@ import pytest
 from engine import extra_args_of
 from oracle import Request
 from server import Server
+from vllm.entrypoints.openai.serving_engine import raise_errors
 from workload import editing, text_to_image
 
 
 @pytest.fixture(scope="module")
 def server(checkpoint, tmp_path_factory):
-    with Server(
-        checkpoint, tmp_path_factory.mktemp("server") / "log", "--max-num-seqs", "15"
-    ) as server:
+    # The tokenizer has no chat template: a chat here is the text of its messages.
+    template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    arguments = ("--max-num-seqs", "15", "--chat-template", template)
+    with Server(checkpoint, tmp_path_factory.mktemp("server") / "log", *arguments) as server:
         yield server
 
 
@@ -285,6 +288,71 @@ def test_plain_refusals_are_http_400_before_the_response_begins(client, model, o
                 )
     response = client.completions.create(model=model, **body(request))
     assert tokens_of(response.choices[0]) == oracle.generate(request)
+
+
+def ask(client, model, words, request, *, extra, stream):
+    """All that a chat answers."""
+    text = " ".join(words[token] for token in request.prompt)
+    return list(
+        client.chat.completions.create(
+            model=model,
+            messages=[{"role": "user", "content": text}],
+            temperature=0,
+            max_tokens=request.max_tokens,
+            logit_bias={str(token): bias for token, bias in request.logit_bias.items()},
+            stream=stream,
+            extra_body={"add_special_tokens": False, **extra},
+        )
+    )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_chat_refuses_before_the_response_begins(client, model, oracle, words, stream):
+    """A stream is checked before it begins, as in completions."""
+    request = Request(prompt=oracle.vocabulary.text(12, seed=70), max_tokens=12)
+    assert ask(client, model, words, request, extra={}, stream=stream)
+    for name, value in (("text_top_k", 10**19), ("visual_temperature", 1e39), ("width", 64)):
+        with pytest.raises(openai.BadRequestError, match=name):
+            ask(client, model, words, request, extra={"vllm_xargs": {name: value}}, stream=stream)
+
+
+@pytest.mark.parametrize("reason", [("stop", "word"), ("stop", None), ("abort", None)])
+def test_only_errors_of_the_engine_are_raised(reason):
+    """Not of who stops at a string, or leaves: in chat, which guides nothing, as in completions."""
+
+    def output_of(finish_reason, stop_reason):
+        choice = SimpleNamespace(finish_reason=finish_reason, stop_reason=stop_reason)
+        return SimpleNamespace(outputs=[choice])
+
+    async def outputs(*all_of_them):
+        for output in all_of_them:
+            yield output
+
+    async def collect(*all_of_them):
+        return [output async for output in raise_errors(outputs(*all_of_them))]
+
+    begun, ended = output_of(None, None), output_of(*reason)
+    assert asyncio.run(collect(begun, ended)) == [begun, ended]
+    with pytest.raises(ValueError, match="the reason"):
+        asyncio.run(collect(begun, output_of("abort", "the reason"), ended))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_cannot_go_on_is_an_error(client, model, oracle, words, stream):
+    """Plain ones are answered with HTTP 400, streams end with an error event."""
+    v = oracle.vocabulary
+    image = text_to_image(v, 2, "3*4")
+    allowed = {"allowed_token_ids": list(range(v.visual_start))}
+    error = openai.APIError if stream else openai.BadRequestError
+    with pytest.raises(error, match="leave no visual token"):
+        list(
+            client.completions.create(model=model, stream=stream, **body(image, extra_body=allowed))
+        )
+    extra = allowed | {"vllm_xargs": {"width": 64, "height": 48, "area": 64 * 48}}
+    with pytest.raises(error, match="leave no visual token"):
+        ask(client, model, words, image, extra=extra, stream=stream)
+    response = client.completions.create(model=model, **body(image))
+    assert tokens_of(response.choices[0]) == oracle.generate(image)
 
 
 def test_other_models_refuse_what_asks_for_an_image(tmp_path):
