@@ -2,7 +2,7 @@
 # requires-python = ">=3.10"
 # dependencies = ["matplotlib==3.10.7"]
 # ///
-"""Draw docs/performance/h200*.svg from the JSON that `vllm-patchkit bench generate` writes.
+"""Draw docs/performance/*.svg from the JSON that `vllm-patchkit bench generate` writes.
 
     uv run docs/performance/plot.py
 
@@ -75,9 +75,43 @@ def draw(report: dict[str, Any], path: Path) -> None:
     for axes in (left, right):
         axes.set_ylim(0, axes.get_ylim()[1] * 1.12)
         axes.legend(fontsize="small")
-    size = "x".join(map(str, report["options"]["size"]))
     cards = f"{gpus} GPU{'s' if gpus > 1 else ''}"
-    figure.suptitle(f"Emu3.5, 34 B, {size} visual tokens an image, {cards}")
+    save(figure, f"Emu3.5, 34 B, {size_of(report)} visual tokens an image, {cards}", path)
+
+
+def draw_staggers(report: dict[str, Any], path: Path) -> None:
+    """Draw the time of a step and of a token, for images begun at once and out of step."""
+    floor = report["floor"]["floor_ms"]
+    kinds = {
+        "a step, guided": ("o", "-", "guided_step_ms"),
+        "a step, 2N plain sequences": ("s", "--", "plain_step_ms"),
+        "a token, guided": ("^", ":", "guided_token_ms"),
+    }
+    figure, both = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained", sharey=True)
+    for axes, stagger in zip(both, report["options"]["staggers"], strict=True):
+        results = [r for r in report["results"] if r["stagger"] == stagger]
+        images = [r["images"] for r in results]
+        for label, (mark, line, key) in kinds.items():
+            axes.plot(images, [r[key] for r in results], style_of(len(images), mark, line),
+                      label=label)  # fmt: skip
+        axes.axhline(floor, color="grey", lw=1, label=f"reading the weights, {floor:.1f} ms")
+        axes.set(xlabel="images at once", xticks=images, xlim=(-1, max(images) * 1.06 + 1))
+        axes.set_title(f"{stagger} steps apart" if stagger else "Begun at once")
+        axes.grid(alpha=0.3)
+    both[0].set(ylabel="milliseconds")
+    both[0].set_ylim(0, both[0].get_ylim()[1] * 1.12)
+    both[0].legend(fontsize="small", loc="lower right")
+    save(figure, f"Emu3.5, 34 B, {size_of(report)}, one H100, async scheduling", path)
+
+
+def size_of(report: dict[str, Any]) -> str:
+    """Return the size of an image as a page writes it."""
+    return "x".join(map(str, report["options"]["size"]))
+
+
+def save(figure: Any, title: str, path: Path) -> None:
+    """Write a figure as SVG that a dark page can show."""
+    figure.suptitle(title)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
     picture = path.read_text(encoding="utf-8")
@@ -90,6 +124,10 @@ def main() -> None:
         report = json.loads(path.read_text(encoding="utf-8"))
         if len(report["results"]) > 1:
             draw(report, path.with_suffix(".svg"))
+    for path in sorted(HERE.glob("h100-async*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if report["options"]["sides"] == "both":
+            draw_staggers(report, path.with_suffix(".svg"))
 
 
 if __name__ == "__main__":
