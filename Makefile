@@ -69,7 +69,7 @@ smoke: build/env-cpu/.ready ## does the built CPU wheel generate
 container: $(VENV)/.ready build/wheel-cpu-cp311 build/wheelhouse-cpu/.ready ## build an image and serve from it
 	$(PYTEST) build/junit/container.xml --tb=short tests/container
 
-test: $(VENV)/.ready ## every test (as root, installs what they use; INSTALL=no refuses)
+test: $(VENV)/.ready ## every test (as root, with packages and an engine of its own; INSTALL=no, ENGINE=no refuse)
 	ci/install-packages.sh
 	rm -rf build/junit
 	ci/with-engine.sh $(MAKE) --keep-going --no-print-directory \

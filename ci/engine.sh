@@ -16,8 +16,13 @@ answers() {
     docker ${1:+--host "$1"} version >/dev/null 2>&1
 }
 
+# dockerd's id is in "own" from the first moment, that of its containerd in the other file.
+pids() {
+    cat "$run/own" "$run/exec/containerd/containerd.pid" 2>/dev/null
+}
+
 is_running() {
-    [ -f "$run/pid" ] && kill -0 "$(cat "$run/pid")" 2>/dev/null
+    [ -f "$run/own" ] && kill -0 "$(cat "$run/own")" 2>/dev/null
 }
 
 start() {
@@ -34,6 +39,7 @@ start() {
     mkdir -p "$data" "$run"
     setsid dockerd --host "unix://$socket" --data-root "$data/data" --exec-root "$run/exec" \
         --pidfile "$run/pid" >"$data/dockerd.log" 2>&1 </dev/null &
+    echo $! >"$run/own"
     waited=0
     until answers "unix://$socket"; do
         if [ "$waited" -ge "$START_S" ]; then
@@ -48,20 +54,24 @@ start() {
 }
 
 stop() {
-    if is_running; then
-        pid=$(cat "$run/pid")
-        kill "$pid"
+    for pid in $(pids); do
+        kill "$pid" 2>/dev/null || continue
         waited=0
-        while kill -0 "$pid" 2>/dev/null && [ "$waited" -lt "$STOP_S" ]; do
-            sleep 1
+        while kill -0 "$pid" 2>/dev/null && [ "$waited" -lt "$((STOP_S * 10))" ]; do
+            sleep 0.1
             waited=$((waited + 1))
         done
-    fi
-    # A network namespace of a container that was running stays mounted there.
-    for mounted in "$run"/exec/netns/*; do
-        if [ -e "$mounted" ]; then umount "$mounted" 2>/dev/null || true; fi
+        kill -9 "$pid" 2>/dev/null || true
     done
+    # The network namespace of a container that was running stays mounted, and after kill -9 the
+    # folder of its images.
+    awk '{print $2}' /proc/mounts | sort -r | while read -r mounted; do
+        case $mounted in "$run"/* | "$data"/*) umount "$mounted" 2>/dev/null || true ;; esac
+    done
+    [ -d "$run" ] && said="stopped dockerd" || said=""
     rm -rf "$run" "$data"
+    # Last, since nobody may be there to read it.
+    if [ -n "$said" ]; then echo "$said" >&2; fi
 }
 
 case ${1:-} in
