@@ -41,6 +41,10 @@ class HostError(PatchkitError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class NoRanges(HostError):
+    """A part of a file on a web server cannot be had; the whole may be."""
+
+
 class CommandFailed(PatchkitError):
     """A program that was run ended with a status other than zero."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -185,7 +185,7 @@ def _import_wheel(store: Repository, spec: BaseSpec, wheel: Path, digest: str) -
         if not any(path.endswith(".py") for path in files):
             _refuse_data_folder(archive)
     date = f"{calendar.timegm((*built, 0, 0, 0))} +0000"
-    root = _find_root(files)
+    root = find_root(files)
     change = Change(
         author=Person("upstream", "upstream@localhost.invalid", date),
         message=f"{spec}\n\nWheel: {wheel.name}\nSha256: {digest}\nRoot: {root}\n",
@@ -208,21 +208,26 @@ def _refuse_data_folder(archive: Archive) -> None:
 
 def _source_members(archive: Archive) -> Iterator[Member]:
     for member in archive.members:
-        name = member.name
-        top = name.split("/", 1)[0]
-        if member.is_folder or name.endswith(COMPILED) or member.size > MAX_FILE_BYTES:
+        if not is_source(member.name, member.size):
             continue
-        if top.endswith((".dist-info", ".data")) or top.endswith(".libs"):
-            continue
-        fault = path_fault(name)
+        fault = path_fault(member.name)
         if fault:
-            raise WheelError(f"{archive.path.name}: the member {name!r} is refused: {fault}")
+            raise WheelError(f"{archive.path.name}: the member {member.name!r} is refused: {fault}")
         yield member
 
 
-def _find_root(files: dict[str, File]) -> str:
-    tops = Counter(PurePosixPath(path).parts[0] for path in files if "/" in path)
-    loose = any("/" not in path for path in files)
+def is_source(name: str, size_bytes: int) -> bool:
+    """Return whether a member of a wheel is a file that a patch can touch."""
+    top = name.split("/", 1)[0]
+    if name.endswith(("/", *COMPILED)) or size_bytes > MAX_FILE_BYTES:
+        return False
+    return not top.endswith((".dist-info", ".data", ".libs"))
+
+
+def find_root(paths: Collection[str]) -> str:
+    """Return the one package that holds all of the paths, ``""`` if there are several."""
+    tops = Counter(PurePosixPath(path).parts[0] for path in paths if "/" in path)
+    loose = any("/" not in path for path in paths)
     return next(iter(tops)) if len(tops) == 1 and not loose else ""
 
 

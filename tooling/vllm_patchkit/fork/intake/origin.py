@@ -12,11 +12,13 @@ from typing import Literal
 from packaging.version import InvalidVersion, Version
 
 from vllm_patchkit.diff.model import FileDiff
-from vllm_patchkit.errors import PatchFormatError
-from vllm_patchkit.fork.base import BaseSpec, BaseTree, load_base
+from vllm_patchkit.digest import blob_id
+from vllm_patchkit.errors import NoRanges, PatchFormatError, WheelError
+from vllm_patchkit.fork.base import BaseSpec, load_base
+from vllm_patchkit.fork.glance import Release, RemoteRelease, StoredRelease
 from vllm_patchkit.fork.intake.layout import parse_any, place_files
 from vllm_patchkit.fork.intake.sources import RawPatch
-from vllm_patchkit.fork.store.git import Entry, Repository
+from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.terminal import Console
 
@@ -75,9 +77,13 @@ def find_origin(
     specs: Sequence[BaseSpec],
     console: Console,
 ) -> Origin:
-    """Return how well each release fits the patches, and what that says."""
+    """Return how well each release fits the patches, and what that says.
+
+    Of a release that is not at hand, only the files that the patches change are fetched, where the
+    index gives parts of a wheel; else the whole, which is kept.
+    """
     candidates = tuple(
-        Candidate(spec=spec, files=_fit_release(store, load_base(store, spec, console), patches))
+        Candidate(spec=spec, files=_look(store, spec, patches, console))
         for spec in sorted(specs, key=lambda spec: Version(spec.version))
     )
     best = max(candidates, key=_rank, default=None)
@@ -91,22 +97,32 @@ def _rank(candidate: Candidate) -> tuple[int, int, Version]:
     return candidate.count("same"), candidate.count("fits"), Version(candidate.spec.version)
 
 
-def _fit_release(store: Repository, base: BaseTree, patches: Sequence[RawPatch]) -> dict[str, Fit]:
-    entries = store.list_tree(base.commit)
-    parts = (path.split("/")[:-1] for path in entries)
+def _look(
+    store: Repository, spec: BaseSpec, patches: Sequence[RawPatch], console: Console
+) -> dict[str, Fit]:
+    if spec.wheel is None and spec.version not in releases_at_hand(store, spec.distribution):
+        try:
+            return _fit_release(RemoteRelease.open(spec, console), patches)
+        except (NoRanges, WheelError) as why:
+            console.note(f"{why.message}; so the whole wheel is fetched")
+    return _fit_release(StoredRelease(store, load_base(store, spec, console)), patches)
+
+
+def _fit_release(release: Release, patches: Sequence[RawPatch]) -> dict[str, Fit]:
+    parts = (path.split("/")[:-1] for path in release.paths)
     folders = {"/".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
-    found: dict[str, Fit] = {}
+    placed: dict[str, FileDiff | None] = {}
     for patch in patches:
-        for name, diff in _placed(patch, base, entries, folders):
+        for name, diff in _placed(patch, release, folders):
             # A later patch to the same file starts from what the first one left.
-            if name not in found and diff is not None:
-                found[name] = _fit(store, entries.get(diff.old_path or ""), diff)
-            found.setdefault(name, "absent")
-    return found
+            placed.setdefault(name, diff)
+    paths = {diff.old_path for diff in placed.values() if diff is not None and diff.old_path}
+    release.announce(paths & set(release.paths))
+    return {name: _fit(release, diff) for name, diff in placed.items()}
 
 
 def _placed(
-    patch: RawPatch, base: BaseTree, entries: dict[str, Entry], folders: set[str]
+    patch: RawPatch, release: Release, folders: set[str]
 ) -> Iterator[tuple[str, FileDiff | None]]:
     """Yield the changed files of a patch: name there, and the diff with its path in the release."""
     try:
@@ -118,20 +134,20 @@ def _placed(
             continue
         placed = place_files(
             [diff],
-            lambda path: path in entries or path in folders,
-            root=base.root,
+            lambda path: path in release.paths or path in folders,
+            root=release.root,
             hint=patch.hint,
             exact=patch.strip is not None,
         )
         yield diff.old_path, placed.files[0] if placed.files else None
 
 
-def _fit(store: Repository, entry: Entry | None, diff: FileDiff) -> Fit:
-    if entry is None:
+def _fit(release: Release, diff: FileDiff | None) -> Fit:
+    if diff is None or diff.old_path is None or diff.old_path not in release.paths:
         return "absent"
-    if diff.old_blob and set(diff.old_blob) != {"0"} and entry.blob.startswith(diff.old_blob):
+    data = release.read(diff.old_path)
+    if diff.old_blob and set(diff.old_blob) != {"0"} and blob_id(data).startswith(diff.old_blob):
         return "same"
-    data = store.read_blob(entry.blob)
     return "fits" if diff.hunks and all(hunk.before in data for hunk in diff.hunks) else "other"
 
 

@@ -1,0 +1,82 @@
+"""A release to be looked at: its paths, and the contents of some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from vllm_patchkit.archive.partial import PartialArchive
+from vllm_patchkit.fork.base import BaseSpec, BaseTree, find_root, is_source
+from vllm_patchkit.fork.store.git import Repository
+from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.wheel.links import open_release
+
+
+class Release(Protocol):
+    """A release, wherever it is."""
+
+    @property
+    def paths(self) -> Collection[str]:
+        """Every source file."""
+
+    @property
+    def root(self) -> str:
+        """The one package that holds all of them, ``""`` if there are several."""
+
+    def announce(self, paths: Iterable[str]) -> None:
+        """Say what reading these files will fetch."""
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+
+
+class StoredRelease:
+    """A release in the store."""
+
+    def __init__(self, store: Repository, base: BaseTree) -> None:
+        self._store, self.root = store, base.root
+        self.paths = store.list_tree(base.commit)
+
+    def announce(self, paths: Iterable[str]) -> None:
+        """Nothing is fetched."""
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+        return self._store.read_blob(self.paths[path].blob)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRelease:
+    """A release of which an index gives parts. Nothing of it is kept, and nothing is proved."""
+
+    archive: PartialArchive
+    paths: Collection[str]
+    root: str
+    console: Console
+
+    @classmethod
+    def open(cls, spec: BaseSpec, console: Console) -> RemoteRelease:
+        """Return the release, its directory read.
+
+        :raises NoRanges: no parts of it can be had.
+        :raises WheelError: what came is no sound archive.
+        """
+        console.note(f"ask pip's index for the list of files of {spec}")
+        remote = open_release(spec.distribution, spec.version)
+        archive = PartialArchive(remote.name, remote.size_bytes, remote.pread)
+        paths = {name for name, size in archive.sizes.items() if is_source(name, size)}
+        return cls(archive=archive, paths=paths, root=find_root(paths), console=console)
+
+    def announce(self, paths: Iterable[str]) -> None:
+        """Say how much of the wheel will be fetched."""
+        wanted = list(paths)
+        cost, whole = self.archive.cost(wanted), self.archive.size_bytes
+        self.console.note(
+            f"fetch {len(wanted)} files of {self.archive.path.name}: {cost / 1e6:.2f} of "
+            f"{whole / 1e6:.1f} MB, its list of files was {self.archive.directory_bytes / 1e6:.2f}"
+        )
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content."""
+        return self.archive.read(path)
