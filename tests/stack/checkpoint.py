@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from safetensors.torch import save_file
@@ -64,6 +65,22 @@ class Vocabulary:
         generator = torch.Generator().manual_seed(seed)
         tokens = torch.randint(self.text_size, (length - 1,), generator=generator)
         return [self.bos, *(tokens + self.text_start).tolist()]
+
+    def config(self) -> dict[str, object]:
+        """What `config.json` says of the tokens of images."""
+        return {
+            "boi_token_id": self.boi,
+            "img_token_id": self.img,
+            "eol_token_id": self.eol,
+            "eoi_token_id": self.eoi,
+            "visual_token_offset": self.visual_start,
+            "visual_vocab_size": self.visual_size,
+            "size_token_ids": {character: self.digit(character) for character in "0123456789*"},
+        }
+
+    def hf_config(self, **fields: object) -> SimpleNamespace:
+        """The same, with `fields`, as the engine holds it."""
+        return SimpleNamespace(**self.config() | fields)
 
     def is_visual(self, token: int) -> bool:
         return self.visual_start <= token < self.visual_start + self.visual_size
@@ -184,14 +201,8 @@ def make_config(shape: Shape, vocabulary: Vocabulary) -> dict[str, object]:
         "pad_token_id": vocabulary.pad,
         "bos_token_id": vocabulary.bos,
         "eos_token_id": vocabulary.eos,
-        "boi_token_id": vocabulary.boi,
-        "img_token_id": vocabulary.img,
-        "eol_token_id": vocabulary.eol,
-        "eoi_token_id": vocabulary.eoi,
         "eof_token_id": vocabulary.eof,
-        "visual_token_offset": vocabulary.visual_start,
-        "visual_vocab_size": vocabulary.visual_size,
-        "size_token_ids": {character: vocabulary.digit(character) for character in "0123456789*"},
+        **vocabulary.config(),
     }
 
 

@@ -33,17 +33,8 @@ V = Vocabulary(visual_size=6, text_size=8, tail_size=3)
 
 def make_config(additional_config: object = None, **fields: Any) -> Any:
     """The parts of a `VllmConfig` that name token ids."""
-    hf_config = {
-        "boi_token_id": V.boi,
-        "img_token_id": V.img,
-        "eol_token_id": V.eol,
-        "eoi_token_id": V.eoi,
-        "visual_token_offset": V.visual_start,
-        "visual_vocab_size": V.visual_size,
-        "size_token_ids": {character: V.digit(character) for character in "0123456789*"},
-    }
     return SimpleNamespace(
-        model_config=SimpleNamespace(hf_config=SimpleNamespace(**hf_config | fields)),
+        model_config=SimpleNamespace(hf_config=V.hf_config(**fields)),
         additional_config=additional_config or {},
     )
 

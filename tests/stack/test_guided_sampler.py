@@ -53,17 +53,8 @@ class Batch:
         is_async: bool = False,
     ):
         v = self.vocabulary = vocabulary
-        hf_config = SimpleNamespace(
-            boi_token_id=v.boi,
-            img_token_id=v.img,
-            eol_token_id=v.eol,
-            eoi_token_id=v.eoi,
-            visual_token_offset=v.visual_start,
-            visual_vocab_size=v.visual_size,
-            size_token_ids={character: v.digit(character) for character in "0123456789*"},
-        )
         config: Any = SimpleNamespace(
-            model_config=SimpleNamespace(hf_config=hf_config, get_vocab_size=lambda: v.size),
+            model_config=SimpleNamespace(hf_config=v.hf_config(), get_vocab_size=lambda: v.size),
             scheduler_config=SimpleNamespace(max_num_seqs=MAX_ROWS, async_scheduling=is_async),
             additional_config={},
         )

@@ -30,21 +30,11 @@ SAMPLING = ("temperature", "min_p", "structured_outputs")
 
 def make_config(**changes: Any) -> Any:
     """The parts of a `VllmConfig` that decide what can be served."""
-    v = V
-    hf_config = SimpleNamespace(
-        boi_token_id=v.boi,
-        img_token_id=v.img,
-        eol_token_id=v.eol,
-        eoi_token_id=v.eoi,
-        visual_token_offset=v.visual_start,
-        visual_vocab_size=v.visual_size,
-        size_token_ids={character: v.digit(character) for character in "0123456789*"},
-    )
     scheduler = {"scheduler_cls": GUIDED_SCHEDULER, "async_scheduling": False, "max_num_seqs": 8}
     config = {"speculative_config": None, "kv_transfer_config": None, "additional_config": {}}
     return SimpleNamespace(
         model_config=SimpleNamespace(
-            hf_config=hf_config, get_vocab_size=lambda: v.size, max_model_len=200
+            hf_config=V.hf_config(), get_vocab_size=lambda: V.size, max_model_len=200
         ),
         scheduler_config=SimpleNamespace(
             **{name: changes.pop(name, value) for name, value in scheduler.items()}

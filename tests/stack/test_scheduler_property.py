@@ -249,19 +249,9 @@ def make_crowded_world(rng: random.Random) -> World:
 
 
 def make_scheduler(world: World) -> GuidedScheduler:
-    v = VOCABULARY
-    hf_config = SimpleNamespace(
-        boi_token_id=v.boi,
-        img_token_id=v.img,
-        eol_token_id=v.eol,
-        eoi_token_id=v.eoi,
-        visual_token_offset=v.visual_start,
-        visual_vocab_size=v.visual_size,
-        size_token_ids={character: v.digit(character) for character in "0123456789*"},
-    )
     config = SimpleNamespace(
         model_config=SimpleNamespace(
-            hf_config=hf_config, is_encoder_decoder=False, is_multimodal_model=False
+            hf_config=VOCABULARY.hf_config(), is_encoder_decoder=False, is_multimodal_model=False
         ),
         scheduler_config=SimpleNamespace(
             max_num_seqs=world.max_num_seqs,
