@@ -57,10 +57,11 @@ fuzz: $(VENV)/.ready ## fuzz every reader of foreign bytes, guided by coverage (
 	ci/fuzz.sh $(FUZZ_RUNS)
 
 integration: $(VENV)/.ready build/env-cpu/.ready build/transformers-5/.ready ## real wheels, environments and tools
-	$(PYTEST) build/junit/integration.xml tests/integration
+	$(PYTEST) build/junit/integration.xml $(PARALLEL) tests/integration
 
 stack: build/env-cpu/.ready ## the patched vLLM itself, on the processor
-	build/env-cpu/bin/python -m pytest --quiet --durations=10 --junitxml build/junit/stack.xml tests/stack
+	build/env-cpu/bin/python -m pytest --quiet --durations=10 --junitxml build/junit/stack.xml \
+		$(PARALLEL) tests/stack
 
 smoke: build/env-cpu/.ready ## does the built CPU wheel generate
 	$(BIN)/vllm-patchkit smoke --python build/env-cpu/bin/python --device cpu \
@@ -118,10 +119,13 @@ build/env-cpu/.requirements: $(CPU_LOCK) | $(VENV)/.ready
 	test -n "$(CPU_PYTHON)"
 	$(BIN)/uv venv --quiet --clear --python $(CPU_PYTHON) build/env-cpu
 	$(BIN)/uv pip install --quiet --python build/env-cpu --require-hashes --requirement $(CPU_LOCK)
+	touch $@
+
+build/env-cpu/.tools: pyproject.toml build/env-cpu/.requirements
 	$(BIN)/uv pip install --quiet --python build/env-cpu --group stack
 	touch $@
 
-build/env-cpu/.ready: build/env-cpu/.requirements build/wheel-cpu-$(CPU_TAG)
+build/env-cpu/.ready: build/env-cpu/.tools build/wheel-cpu-$(CPU_TAG)
 	$(BIN)/uv pip install --quiet --python build/env-cpu --no-deps --reinstall-package vllm \
 		"$$(cat build/wheel-cpu-$(CPU_TAG))"
 	$(BIN)/uv pip check --python build/env-cpu
