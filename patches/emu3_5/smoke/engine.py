@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from patchkit_worker.engine import is_float32, make_arguments, tiny_defaults
 from patchkit_worker.job import Job
 
 from .cases import Case
@@ -33,37 +34,20 @@ def engine_arguments(job: Job) -> dict[str, Any]:
 
     What is not named here is vLLM's default: scheduler, prefix caching, chunked prefill, graphs.
     """
-    arguments: dict[str, Any] = {
-        "model": str(checkpoint(job)),
-        "tensor_parallel_size": job.tensor_parallel_size,
-        "seed": 0,
-    }
+    defaults: dict[str, Any] = {}
     if job.model is None:
-        # float32, so that greedy tokens can equal the oracle's; fp8 kernels take bfloat16 only.
-        dtype = "bfloat16" if job.quantization else "float32"
-        arguments |= {"dtype": dtype, "max_model_len": CONTEXT, "max_num_seqs": 32}
+        defaults = {**tiny_defaults(job), "max_model_len": CONTEXT, "max_num_seqs": 32}
         if job.device == "cuda":
-            arguments["gpu_memory_utilization"] = 0.3
             # Float32 runs on FlexAttention there, which indexes a cache of this size and not one
             # of a whole GPU ("64-bit indexing is not yet implemented for triton templates").
-            arguments["num_gpu_blocks_override"] = 4096
-    if job.dtype:
-        arguments["dtype"] = job.dtype
-    if job.quantization:
-        arguments["quantization"] = job.quantization
-    if job.gpu_memory_utilization:
-        arguments["gpu_memory_utilization"] = job.gpu_memory_utilization
-    if job.trust_remote_code:
-        arguments["trust_remote_code"] = True
-    if job.eager or job.device == "cpu":
-        # On a CPU, compiling takes a minute and a C++ compiler, for no gain at this size.
-        arguments["enforce_eager"] = True
+            defaults["num_gpu_blocks_override"] = 4096
+    arguments: dict[str, Any] = make_arguments(job, checkpoint(job), defaults)
     return arguments
 
 
 def is_exact(job: Job) -> bool:
     """Return whether the engine's greedy tokens have to be the oracle's."""
-    return job.model is None and job.quantization is None and (job.dtype or "float32") == "float32"
+    return job.model is None and bool(is_float32(job))
 
 
 def prompt_of(case: Case, *, as_ids: bool) -> dict[str, Any]:

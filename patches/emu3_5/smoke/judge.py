@@ -6,10 +6,13 @@ import time
 from collections.abc import Sequence
 
 from patchkit_worker import events
+from patchkit_worker.job import Job
 
 from .cases import Case, begun_image
+from .engine import is_exact
 from .grammar import Image, parse_images
 from .picture import draw_grid
+from .prepare import read_vocabulary
 from .vocabulary import Vocabulary
 
 
@@ -68,21 +71,22 @@ def compare_tokens(case: Case, tokens: Sequence[int]) -> list[str]:
 
 
 def report(
+    job: Job,
     scenario: str,
-    vocabulary: Vocabulary,
     answers: Sequence[tuple[Case, Sequence[int]]],
     started: float,
+    problems: Sequence[str],
     *,
-    problems: Sequence[str] = (),
-    exact: bool = True,
-    pictures: bool = True,
+    pictures: bool = False,
 ) -> bool:
-    """Judge the answers of one scenario, report it with its pictures, and return whether it holds.
+    """Judge the answers of one scenario, report it, and return whether it holds.
 
     :param started: ``time.monotonic()`` when the requests were sent; now is when they ended.
     :param problems: what the caller found wrong with the number or the shape of the results.
+    :param pictures: hand over the pictures, too.
     """
     seconds = time.monotonic() - started
+    vocabulary, exact = read_vocabulary(job), is_exact(job)
     found = list(problems)
     images: list[Image] = []
     for case, tokens in answers:
@@ -90,21 +94,17 @@ def report(
         found += [f"{case.name}: {text}" if len(answers) > 1 else text for text in wrong]
         if not wrong:
             images += find_images(case, tokens, vocabulary)
-    count = sum(len(tokens) for _, tokens in answers)
-    events.send(
-        "scenario",
-        name=scenario,
-        ok=not found,
-        problems=found,
+    held: bool = events.scenario(
+        scenario,
+        found,
         requests=len(answers),
-        tokens=count,
-        seconds=round(seconds, 4),
-        tokens_per_s=round(count / seconds, 2) if seconds else None,
-        images=[{"height": image.size[0], "width": image.size[1]} for image in images],
+        tokens=sum(len(tokens) for _, tokens in answers),
+        seconds=seconds,
+        images=[image.size for image in images],
         oracle=exact and all(case.expected is not None for case, _ in answers),
     )
     if pictures:
         for number, image in enumerate(images, 1):
             png = draw_grid(image.rows)
             events.picture(f"{scenario}-{number}", image.size, png, kind="tokens")
-    return not found
+    return held

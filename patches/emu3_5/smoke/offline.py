@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from patchkit_worker import events
+from patchkit_worker.engine import load
 from patchkit_worker.job import Job
 
 from .cases import QUESTION, Case, begun_image
@@ -29,24 +30,13 @@ def run(job: Job) -> None:
     cases = [case for case in read_cases(job) if case.name in ALONE]
     wanted = [case for case in cases if job.wants(case.name)]
     vocabulary = read_vocabulary(job)
-    llm = load(job)
+    llm = load(STAGE, engine_arguments(job))
     for case in wanted:
         run_case(llm, job, case, vocabulary)
     if job.wants("sampled"):
-        run_sampled(llm, job, cases, vocabulary)
+        run_sampled(llm, job, cases)
     if job.wants("mixed"):
-        run_mixed(llm, job, cases, vocabulary)
-
-
-def load(job: Job) -> LLM:
-    """Return the engine; its load time is reported."""
-    started = time.monotonic()
-    events.note(STAGE, "loading the engine")
-    from vllm import LLM
-
-    llm = LLM(**engine_arguments(job))
-    events.send("load", stage=STAGE, seconds=round(time.monotonic() - started, 2))
-    return llm
+        run_mixed(llm, job, cases)
 
 
 def run_case(llm: LLM, job: Job, case: Case, vocabulary: Vocabulary) -> None:
@@ -60,11 +50,11 @@ def run_case(llm: LLM, job: Job, case: Case, vocabulary: Vocabulary) -> None:
     guided = answers[0][1] if answers else []
     if plain and list(plain[0][1]) == list(guided):
         problems.append("guidance had no effect: the unguided request gives the same tokens")
-    if report(case.name, vocabulary, answers, started, problems=problems, exact=is_exact(job)):
+    if report(job, case.name, answers, started, problems, pictures=True):
         export_sequence(llm, job, case, guided, vocabulary)
 
 
-def run_sampled(llm: LLM, job: Job, cases: Sequence[Case], vocabulary: Vocabulary) -> None:
+def run_sampled(llm: LLM, job: Job, cases: Sequence[Case]) -> None:
     """Draw tokens, which greedy requests never do, for an image and for text, twice in one batch.
 
     With one candidate a draw gives the oracle's token. A free one, of the same image with a seed,
@@ -84,31 +74,15 @@ def run_sampled(llm: LLM, job: Job, cases: Sequence[Case], vocabulary: Vocabular
             problems.append("two draws with the same seed differ")
         if tuple(first) == named["t2i"].expected:
             problems.append("a draw among all visual tokens gave the greedy ones")
-    report(
-        "sampled",
-        vocabulary,
-        answers,
-        started,
-        problems=problems,
-        exact=is_exact(job),
-        pictures=False,
-    )
+    report(job, "sampled", answers, started, problems)
 
 
-def run_mixed(llm: LLM, job: Job, cases: Sequence[Case], vocabulary: Vocabulary) -> None:
+def run_mixed(llm: LLM, job: Job, cases: Sequence[Case]) -> None:
     """Run all requests in one batch."""
     events.note(STAGE, "scenario mixed")
     started = time.monotonic()
     answers, problems = ask(llm, job, cases, as_ids=False)
-    report(
-        "mixed",
-        vocabulary,
-        answers,
-        started,
-        problems=problems,
-        exact=is_exact(job),
-        pictures=False,
-    )
+    report(job, "mixed", answers, started, problems)
 
 
 def ask(

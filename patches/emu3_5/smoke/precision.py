@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from patchkit_worker import events
+from patchkit_worker.engine import load
 from patchkit_worker.job import Job
 
 from .cases import Case
@@ -46,18 +47,15 @@ def run(job: Job) -> None:
         name = f"bfloat16: guided log probabilities of {case.name} are near the float64 oracle's"
         if not events.check(STAGE, name, error < LIMIT, detail):
             problems.append(f"{case.name}: relative error {detail}")
-    seconds = time.monotonic() - started
-    events.send(
-        "scenario",
-        name=STAGE,
-        ok=not problems,
-        problems=problems,
+    events.scenario(
+        STAGE,
+        problems,
         requests=len(answers),
         tokens=sum(len(tokens) for _, tokens, _ in answers),
-        seconds=round(seconds, 4),
-        tokens_per_s=None,
-        images=[],
+        seconds=time.monotonic() - started,
         oracle=True,
+        # Most of the time was the oracles'.
+        tokens_per_s=None,
     )
 
 
@@ -65,9 +63,6 @@ def generate(
     job: Job, vocabulary: Vocabulary
 ) -> list[tuple[Case, list[int], dict[int, torch.Tensor]]]:
     """Return case, tokens and, per token, what was sampled from by token id."""
-    started = time.monotonic()
-    from vllm import LLM
-
     arguments = {
         **engine_arguments(job),
         "model": str(calm_checkpoint(job)),
@@ -76,8 +71,7 @@ def generate(
         "logprobs_mode": "processed_logprobs",
         "max_logprobs": vocabulary.visual_count,
     }
-    llm = LLM(**arguments)
-    events.send("load", stage=STAGE, seconds=round(time.monotonic() - started, 2))
+    llm = load(STAGE, arguments)
     answers = []
     for case in (case for case in read_cases(job) if case.name in CASES):
         params = sampling_params(case, greedy=True, logprobs=vocabulary.visual_count)

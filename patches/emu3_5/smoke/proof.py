@@ -7,6 +7,7 @@ from patchkit_worker.job import Job
 
 from . import guidance, offline, precision, prepare, server, streaming
 
+CONTRACT = 2
 OFFLINE = (*offline.ALONE, "sampled", "mixed")
 TINY_ONLY = "compares with an oracle of the tiny model"
 

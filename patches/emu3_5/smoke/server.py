@@ -11,9 +11,9 @@ from patchkit_worker.job import Job
 from patchkit_worker.server import MODEL, serve
 
 from .cases import Case
-from .engine import engine_arguments, extra_args, is_exact
+from .engine import engine_arguments, extra_args
 from .judge import report
-from .prepare import read_cases, read_vocabulary
+from .prepare import read_cases
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -68,15 +68,7 @@ def _ask_all(client: OpenAI, job: Job) -> None:
     tokens, wrong = _stream(client, request_fields(guided, greedy=greedy))
     answers.append((guided, tokens))
     problems += [f"{guided.name}, streamed: {text}" for text in wrong]
-    report(
-        STAGE,
-        read_vocabulary(job),
-        answers,
-        started,
-        problems=problems,
-        exact=is_exact(job),
-        pictures=False,
-    )
+    report(job, STAGE, answers, started, problems)
 
 
 def _complete(client: OpenAI, fields: dict[str, Any]) -> tuple[list[int], list[str]]:

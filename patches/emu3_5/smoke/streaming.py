@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from patchkit_worker import events
+from patchkit_worker.engine import load_async
 from patchkit_worker.job import Job
 
 from .cases import Case
-from .engine import engine_arguments, is_exact, prompt_of, sampling_params
+from .engine import engine_arguments, prompt_of, sampling_params
 from .judge import report
-from .prepare import read_cases, read_vocabulary
+from .prepare import read_cases
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -41,13 +41,7 @@ def run(job: Job) -> None:
 
 
 async def _run(job: Job) -> None:
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    started = time.monotonic()
-    events.note(STAGE, "loading the engine")
-    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(job)))
-    events.send("load", stage=STAGE, seconds=round(time.monotonic() - started, 2))
+    engine = load_async(STAGE, engine_arguments(job))
     try:
         await _stream_all(engine, job)
     finally:
@@ -65,15 +59,7 @@ async def _stream_all(engine: AsyncLLM, job: Job) -> None:
     problems = [text for stream in streams for text in stream_problems(stream)]
     problems += _aborted_problems(aborted)
     answers: list[tuple[Case, Sequence[int]]] = [(s.case, s.tokens) for s in streams]
-    report(
-        STAGE,
-        read_vocabulary(job),
-        answers,
-        started,
-        problems=problems,
-        exact=is_exact(job),
-        pictures=False,
-    )
+    report(job, STAGE, answers, started, problems)
 
 
 async def _stream(

@@ -3,9 +3,10 @@
 import pytest
 
 from vllm_patchkit.worker import events
+from vllm_patchkit.worker.engine import is_float32
 from vllm_patchkit.worker.general import judge, offline, serving
 from vllm_patchkit.worker.general.checkpoints import short_name
-from vllm_patchkit.worker.general.engine import engine_arguments, is_exact
+from vllm_patchkit.worker.general.engine import engine_arguments
 from vllm_patchkit.worker.general.oracle import Case, is_clear
 from vllm_patchkit.worker.job import Job
 
@@ -86,7 +87,7 @@ def test_the_engine_is_small_so_that_load_happens(tmp_path, fields, dtype, exact
     job = Job(scratch=tmp_path, stages=(), **fields)
     arguments = engine_arguments(job, "LlamaForCausalLM")
     assert arguments["dtype"] == dtype
-    assert is_exact(job) == exact
+    assert is_float32(job) == exact
     assert arguments["max_num_batched_tokens"] < 120
     # One request of full length has to fit, all of them must not.
     room = arguments["num_gpu_blocks_override"] * arguments["block_size"]

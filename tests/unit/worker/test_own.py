@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -104,3 +105,50 @@ def test_another_kind_of_object_is_named(place):
     record_all(place)
     with pytest.raises(RuntimeError, match=r"tiny: proof\.py: PROOF is int, no Proof"):
         load(place)
+
+
+@pytest.mark.parametrize("preferred", [(), ("tiny",)])
+def test_a_package_for_a_later_worker_is_refused_before_it_is_imported(place, preferred):
+    """What an older tool does not have it cannot know; a number it can compare."""
+    later = f"CONTRACT = {contract.VERSION + 1}\nfrom patchkit_worker import what_is_not_there\n"
+    carried = place / "site/vllm-1.dist-info/vllm_patchkit/tiny/mine/proof.py"
+    carried.write_text(later)
+    write(place / "code/patchkit_sent/tiny", "FromHost")
+    (place / "code/patchkit_sent/tiny/proof.py").write_text(later)
+    record_all(place)
+    said = f"tiny: .* contract {contract.VERSION + 1}, this vllm-patchkit has {contract.VERSION}"
+    with pytest.raises(events.EnvironmentProblem, match=said) as refused:
+        load(place, preferred=preferred)
+    assert "--no-own-scenarios" in refused.value.hint
+    assert load(place, own=False) == {}
+
+
+@pytest.mark.parametrize("number", range(1, contract.VERSION + 1))
+def test_packages_for_this_and_earlier_workers_are_taken(place, number):
+    carried = place / "site/vllm-1.dist-info/vllm_patchkit/tiny/mine/proof.py"
+    carried.write_text(f"CONTRACT = {number}\n{SOURCE.format(name='Old')}")
+    record_all(place)
+    assert load(place) == {"tiny": ("Old",)}
+
+
+# By contract: what a wheel that is out there calls stays, or its scenarios end with this tool.
+NAMES = {
+    1: (
+        "bench.STAGE bench.copy_bandwidth bench.free_memory bench.peak_memory contract.Proof "
+        "contract.Stage contract.report events.check events.note events.picture events.send "
+        "general.load_tiny job.Job profile.profile_steps server.MODEL server.serve steps.Measured "
+        "steps.Request steps.Run steps.measure"
+    ),
+    2: "engine.is_float32 engine.load engine.load_async engine.make_arguments "
+    "engine.tiny_defaults events.scenario",
+}
+
+
+@pytest.mark.parametrize("name", [name for names in NAMES.values() for name in names.split()])
+def test_what_a_contract_promised_is_there(name):
+    module, _, attribute = name.partition(".")
+    assert hasattr(import_module(f"vllm_patchkit.worker.{module}"), attribute)
+
+
+def test_every_contract_says_what_it_added():
+    assert list(NAMES) == list(range(1, contract.VERSION + 1))

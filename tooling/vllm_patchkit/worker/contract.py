@@ -6,11 +6,18 @@ written for whoever makes one. Importing it must import neither torch nor vllm: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from . import events
+from .events import scenario as report
 from .job import Job
+
+__all__ = ["Proof", "Stage", "report"]
+VERSION = 2
+"""Raised when a package may need what an older tool lacks; what it had once stays.
+
+2: ``engine`` and ``events.scenario``.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,32 +33,6 @@ class Stage:
     name: str
     run: Callable[[Job], None]
     scenarios: tuple[str, ...] = ()
-
-
-def report(
-    name: str,
-    problems: Sequence[str],
-    *,
-    requests: int = 0,
-    tokens: int = 0,
-    seconds: float | None = None,
-) -> None:
-    """Report a scenario, which holds if nothing is wrong.
-
-    :param seconds: that the tokens took, where a rate means something.
-    """
-    events.send(
-        "scenario",
-        name=name,
-        ok=not problems,
-        problems=list(problems),
-        requests=requests,
-        tokens=tokens,
-        seconds=round(seconds or 0.0, 4),
-        tokens_per_s=round(tokens / seconds, 2) if seconds else None,
-        images=[],
-        oracle=False,
-    )
 
 
 def nothing_skipped(job: Job) -> frozenset[str]:

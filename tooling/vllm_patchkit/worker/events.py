@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 CHANNEL = "VLLM_PATCHKIT_EVENTS"
@@ -52,6 +53,38 @@ def check(stage: str, name: str, ok: bool, detail: str = "") -> bool:
 def note(stage: str, text: str) -> None:
     """Say what is being done, for the progress display."""
     send("note", stage=stage, text=text)
+
+
+def scenario(
+    name: str,
+    problems: Sequence[str],
+    *,
+    requests: int = 0,
+    tokens: int = 0,
+    seconds: float | None = None,
+    images: Sequence[tuple[int, int]] = (),
+    oracle: bool = False,
+    **more: Any,
+) -> bool:
+    """Report a scenario, which holds if nothing is wrong, and return whether it does.
+
+    :param seconds: that the tokens took, where a rate means something.
+    :param images: height and width of each.
+    :param oracle: whether an oracle said what the tokens have to be.
+    :param more: further fields, or others than these make.
+    """
+    fields = {
+        "ok": not problems,
+        "problems": list(problems),
+        "requests": requests,
+        "tokens": tokens,
+        "seconds": round(seconds or 0.0, 4),
+        "tokens_per_s": round(tokens / seconds, 2) if seconds else None,
+        "images": [{"height": height, "width": width} for height, width in images],
+        "oracle": oracle,
+    }
+    send("scenario", name=name, **{**fields, **more})
+    return not problems
 
 
 def picture(name: str, size: tuple[int, int], png: bytes, **fields: Any) -> None:

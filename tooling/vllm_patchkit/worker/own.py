@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from . import events
-from .contract import Proof
+from .contract import VERSION, Proof
 from .identity import RECORDS, Installed, Record
 from .job import Job
 
@@ -29,6 +29,7 @@ def load_proofs(installed: Installed, job: Job) -> dict[str, Proof]:
     """Return stack -> its proof, of every stack that has one; report what was found.
 
     :raises events.WrongArtifact: the artifact's package is not the one that RECORD lists.
+    :raises events.EnvironmentProblem: it needs a newer worker.
     """
     if not job.own:
         return {}
@@ -41,6 +42,7 @@ def load_proofs(installed: Installed, job: Job) -> dict[str, Proof]:
             detail = f"{source.name} has no {MODULE}.py"
             events.check(STAGE, f"{record.name}: own scenarios", False, detail)
             continue
+        require_contract(source, record.name)
         place_package(source, record.name)
         found[record.name] = load_proof(record.name)
         count = len(found[record.name].scenarios)
@@ -83,6 +85,22 @@ def find_unrecorded(installed: Installed, folder: Path) -> list[str]:
 def package_files(folder: Path) -> list[Path]:
     """Return the files of a package; bytecode is none."""
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+
+
+def require_contract(package: Path, stack: str) -> None:
+    """Refuse a package that may call what this worker does not have, before it is imported.
+
+    :raises events.EnvironmentProblem: its ``CONTRACT``, 1 if it says none, is a later one.
+    """
+    text = (package / f"{MODULE}.py").read_text(encoding="utf-8")
+    found = re.search(r"(?m)^CONTRACT\s*=\s*(\d+)", text)
+    number = int(found[1]) if found else 1
+    if number > VERSION:
+        raise events.EnvironmentProblem(
+            f"{stack}: its own scenarios are written for contract {number}, "
+            f"this vllm-patchkit has {VERSION}",
+            hint="update vllm-patchkit, or leave them out with --no-own-scenarios",
+        )
 
 
 def module_name(stack: str) -> str:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..engine import make_arguments, tiny_defaults
 from ..job import Job
 from .checkpoints import CONTEXT, short_name
 from .oracle import Case
@@ -32,17 +33,10 @@ def cases_file(job: Job, architecture: str) -> Path:
     return job.scratch / f"general-{short_name(architecture)}.pt"
 
 
-def is_exact(job: Job) -> bool:
-    """Return whether the engine's greedy tokens have to be the oracle's."""
-    return job.quantization is None and (job.dtype or "float32") == "float32"
-
-
 def engine_arguments(job: Job, architecture: str) -> dict[str, Any]:
     """Return the arguments of ``LLM``, ``AsyncEngineArgs`` and ``vllm serve``."""
-    arguments: dict[str, Any] = {
-        "model": str(folder_of(job, architecture)),
-        "dtype": job.dtype or ("bfloat16" if job.quantization else "float32"),
-        "tensor_parallel_size": job.tensor_parallel_size,
+    defaults = {
+        **tiny_defaults(job),
         "max_model_len": context_of(job),
         "max_num_seqs": SEQUENCES,
         "max_num_batched_tokens": BATCHED_TOKENS,
@@ -50,18 +44,8 @@ def engine_arguments(job: Job, architecture: str) -> dict[str, Any]:
         "enable_prefix_caching": True,
         "block_size": BLOCK,
         "num_gpu_blocks_override": BLOCKS,
-        "seed": 0,
     }
-    if job.device == "cuda":
-        arguments["gpu_memory_utilization"] = job.gpu_memory_utilization or 0.3
-    if job.quantization:
-        arguments["quantization"] = job.quantization
-    if job.trust_remote_code:
-        arguments["trust_remote_code"] = True
-    if job.eager or job.device == "cpu":
-        # On a CPU, compiling takes a minute and a C++ compiler, for no gain at this size.
-        arguments["enforce_eager"] = True
-    return arguments
+    return make_arguments(job, folder_of(job, architecture), defaults)
 
 
 def context_of(job: Job) -> int:

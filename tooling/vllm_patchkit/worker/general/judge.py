@@ -88,21 +88,16 @@ def report(
     count = sum(len(answer.tokens) for answer in answers)
     for answer in answers:
         events.send("answer", scenario=name, **_as_fields(answer))
-    events.send(
-        "scenario",
-        name=name,
-        ok=not found,
-        problems=found,
+    return events.scenario(
+        name,
+        found,
         requests=len(answers),
         tokens=count,
-        seconds=round(seconds, 4),
-        tokens_per_s=round(count / seconds, 2) if seconds else None,
-        images=[],
+        seconds=seconds,
         oracle=any(answer.expected and answer.case.tokens is not None for answer in answers),
         step_ms=step_ms,
         known_fault=known,
     )
-    return not found
 
 
 def _as_fields(answer: Answer) -> dict[str, Any]:

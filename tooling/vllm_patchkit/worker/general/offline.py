@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import events
+from ..engine import is_float32, load
 from ..job import Job
 from .checkpoints import short_name
-from .engine import BATCHED_TOKENS, cases_file, engine_arguments, greedy, is_exact, prompt_of
+from .engine import BATCHED_TOKENS, cases_file, engine_arguments, greedy, prompt_of
 from .judge import Answer, report
 from .oracle import Case, read_cases
 
@@ -249,17 +250,14 @@ def known_fault(name: str, device: str, version: str) -> str | None:
 def run(job: Job, architecture: str) -> None:
     """Load the engine once and run the scenarios that were asked for."""
     stage = short_name(architecture)
-    started = time.monotonic()
-    events.note(stage, "loading the engine")
-    from vllm import LLM, __version__
+    llm = load(stage, {**engine_arguments(job, architecture), "disable_log_stats": False})
+    from vllm import __version__
 
-    llm = LLM(**engine_arguments(job, architecture), disable_log_stats=False)
-    events.send("load", stage=stage, seconds=round(time.monotonic() - started, 2))
     cases = read_cases(cases_file(job, architecture))[:-1]
     for name, act in SCENARIOS.items():
         if job.wants(f"{stage}/{name}"):
             events.note(stage, f"scenario {name}")
-            scenario = Scenario(llm=llm, cases=cases, exact=is_exact(job))
+            scenario = Scenario(llm=llm, cases=cases, exact=is_float32(job))
             known = known_fault(name, job.device, __version__)
             run_scenario(f"{stage}/{name}", act, scenario, known)
 

@@ -6,10 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .. import events
+from ..engine import is_float32
 from ..job import Job
 from ..server import MODEL, serve
 from .checkpoints import short_name
-from .engine import cases_file, context_of, engine_arguments, is_exact
+from .engine import cases_file, context_of, engine_arguments
 from .judge import report
 from .oracle import Case, read_cases
 
@@ -25,7 +26,7 @@ def run(job: Job, architecture: str) -> None:
     *cases, chat = read_cases(cases_file(job, architecture))
     with serve(job, STAGE, engine_arguments(job, architecture)) as client:
         started = time.monotonic()
-        problems = ask_all(client, cases[:3], chat, exact=is_exact(job))
+        problems = ask_all(client, cases[:3], chat, exact=is_float32(job))
         problems += check_refusal(client, cases[0], context_of(job))
         report(f"{short_name(architecture)}/{NAME}", [], problems, started)
 

@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .. import events
+from ..engine import is_float32, load_async
 from ..job import Job
 from .checkpoints import short_name
-from .engine import cases_file, engine_arguments, greedy, is_exact, prompt_of
+from .engine import cases_file, engine_arguments, greedy, prompt_of
 from .judge import Answer, report
 from .oracle import Case, read_cases
 
@@ -37,14 +37,7 @@ def run(job: Job, architecture: str) -> None:
 
 
 async def _run(job: Job, architecture: str) -> None:
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    started = time.monotonic()
-    events.note(NAME, "loading the engine")
-    arguments = AsyncEngineArgs(**engine_arguments(job, architecture))
-    engine = AsyncLLM.from_engine_args(arguments)
-    events.send("load", stage=NAME, seconds=round(time.monotonic() - started, 2))
+    engine = load_async(NAME, engine_arguments(job, architecture))
     cases = read_cases(cases_file(job, architecture))
     started = time.monotonic()
     try:
@@ -56,14 +49,14 @@ async def _run(job: Job, architecture: str) -> None:
         engine.shutdown()
     problems = [text for stream in streams for text in find_problems(stream)]
     beginning = (dropped.case.tokens or ())[: len(dropped.tokens)]
-    if is_exact(job) and beginning and tuple(dropped.tokens) != beginning:
+    if is_float32(job) and beginning and tuple(dropped.tokens) != beginning:
         problems.append("the dropped request's tokens are not the beginning of transformers'")
     answers = [
         Answer(
             request=stream.case.name,
             case=stream.case,
             tokens=tuple(stream.tokens),
-            expected=is_exact(job),
+            expected=is_float32(job),
         )
         for stream in streams
     ]
