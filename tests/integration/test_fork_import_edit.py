@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -25,7 +26,7 @@ from support.forks import (
 )
 from vllm_patchkit.fork import publish
 from vllm_patchkit.fork.intake import resuming
-from vllm_patchkit.fork.rebase import stopping
+from vllm_patchkit.fork.rebase import session, stopping
 
 ENGINE, REQUEST, SAMPLER = f"{ROOT}/engine.py", f"{ROOT}/v1/request.py", f"{ROOT}/v1/sampler.py"
 OLD_LINE = "def engine_30(): return 'older'\n"
@@ -253,15 +254,19 @@ def test_a_start_that_was_ended_can_be_taken_up(
     assert applied(home) == expected()
 
 
-@pytest.mark.parametrize("place", ["found_stack", "publish"])
+@pytest.mark.parametrize(("module", "place"), [(resuming, "found_stack"), (session, "publish")])
 def test_a_continue_that_was_ended_goes_on(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    place: str,
 ) -> None:
     write_mailbox(home, STEPS)
     start(capsys, home)
     resolve(work_tree(home))
     with monkeypatch.context() as patched:
-        patched.setattr(resuming, place, end)
+        patched.setattr(module, place, end)
         with pytest.raises(Ended):
             go_on(capsys)
     said = go_on(capsys)

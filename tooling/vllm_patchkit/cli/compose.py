@@ -17,7 +17,7 @@ from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.fork.rebase.rebase import Rebased
+    from vllm_patchkit.fork.rebase.session import Rebased
 
 
 EXAMPLES = """\
@@ -55,16 +55,13 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Compose, update, resume or give up."""
     from vllm_patchkit.cli.rebase import print_rebased
-    from vllm_patchkit.fork.compose.compose import (
-        abort_compose,
-        continue_compose,
-        update_compose,
-    )
+    from vllm_patchkit.fork.compose.compose import KIND, continue_compose, update_compose
+    from vllm_patchkit.fork.rebase.session import abort_session
 
     if args.check:
         return _check(_find_composed(args), args.json, console)
     if args.abort:
-        console.note(f"deleted {abort_compose(_find_open(args))}; no stack was changed")
+        console.note(f"deleted {abort_session(_find_open(args), KIND)}; no stack was changed")
         return ExitCode.OK
     if args.go_on or args.skip:
         result = continue_compose(_find_open(args), console, skip=args.skip)

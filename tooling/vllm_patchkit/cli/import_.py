@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vllm_patchkit.fork.intake.importer import Converted, Imported
     from vllm_patchkit.fork.intake.note import Note
     from vllm_patchkit.fork.intake.state import Rules
-    from vllm_patchkit.fork.rebase.rebase import Rebased
+    from vllm_patchkit.fork.rebase.session import Rebased
     from vllm_patchkit.fork.store.repository import Change
 
 EXAMPLES = """\
@@ -132,11 +132,12 @@ def _rules(args: argparse.Namespace) -> Rules:
 def _resume(args: argparse.Namespace, console: Console) -> int:
     """Go on with an import that stopped, or give it up."""
     from vllm_patchkit.cli.rebase import print_rebased
-    from vllm_patchkit.fork.intake.resuming import abort_import, continue_import
+    from vllm_patchkit.fork.intake.resuming import KIND, continue_import
+    from vllm_patchkit.fork.rebase.session import abort_session
 
     folder = _find_open(args)
     if args.abort:
-        console.note(f"deleted {abort_import(folder)}; nothing was imported")
+        console.note(f"deleted {abort_session(folder, KIND)}; nothing was imported")
         return ExitCode.OK
     result = continue_import(folder, console, skip=args.skip)
     return print_rebased(result, args, console, command="import")

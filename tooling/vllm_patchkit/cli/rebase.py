@@ -25,7 +25,7 @@ from vllm_patchkit.host.terminal import Console
 if TYPE_CHECKING:
     from vllm_patchkit.fork.rebase.outcome import PatchReport
     from vllm_patchkit.fork.rebase.progress import StyleRequest
-    from vllm_patchkit.fork.rebase.rebase import Rebased
+    from vllm_patchkit.fork.rebase.session import Rebased
     from vllm_patchkit.fork.rebase.survey import Survey
 
 COLOURS = {"clean": "green", "moved": "green", "upstream": "cyan", "conflict": "red"}
@@ -75,11 +75,12 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Start, resume, give up, or only try."""
-    from vllm_patchkit.fork.rebase.rebase import abort_rebase, continue_rebase
+    from vllm_patchkit.fork.rebase.rebase import KIND, continue_rebase
+    from vllm_patchkit.fork.rebase.session import abort_session
 
     folder = _find_folder(args, console)
     if args.abort:
-        console.note(f"deleted {abort_rebase(folder)}; {folder} is as it was")
+        console.note(f"deleted {abort_session(folder, KIND)}; {folder} is as it was")
         return ExitCode.OK
     if args.go_on or args.skip:
         return _follow(continue_rebase(folder, console, skip=args.skip), args, console)

@@ -18,6 +18,7 @@ from vllm_patchkit.fork.publish import (
     compile_faults,
     compose_stack,
     publish,
+    replace_stack,
     require_stack_folder,
 )
 from vllm_patchkit.fork.series import (
@@ -34,7 +35,6 @@ from vllm_patchkit.fork.store.worktree import (
     START_REF,
     Session,
     create_work_tree,
-    default_work_tree,
     find_session,
     folder_state,
     require_no_session,
@@ -43,7 +43,7 @@ from vllm_patchkit.fork.store.worktree import (
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.folder import METADATA
 from vllm_patchkit.stack.metadata import parse_metadata
-from vllm_patchkit.stack.model import Base, Stack
+from vllm_patchkit.stack.model import Stack
 from vllm_patchkit.stack.read import read_stack
 from vllm_patchkit.wheel.fetch import keep_wheel
 
@@ -66,14 +66,9 @@ def load_stack(store: Repository, folder: Path, console: Console) -> OpenStack:
     """
     files = require_stack_folder(folder)
     stack = read_stack(folder)
-    base = load_base(store, base_spec_of(stack.base), console)
+    base = load_base(store, BaseSpec.of_base(stack.base), console)
     series = commit_patches(store, base.commit, stack.patches)
     return OpenStack(folder=folder, files=files, stack=stack, base=base, series=series)
-
-
-def base_spec_of(base: Base) -> BaseSpec:
-    """Return the release that a stack names as its base."""
-    return BaseSpec.of_base(base)
 
 
 def take_base(folder: Path, wheel: Path, console: Console) -> None:
@@ -84,7 +79,7 @@ def take_base(folder: Path, wheel: Path, console: Console) -> None:
     base = parse_metadata(require_stack_folder(folder)[METADATA], str(folder / METADATA)).base
     spec = parse_base(str(wheel))
     if (spec.distribution, spec.version) != (canonicalize_name(base.distribution), base.version):
-        raise UsageError(f"{wheel} is {spec}; {folder.name} is cut from {base_spec_of(base)}")
+        raise UsageError(f"{wheel} is {spec}; {folder.name} is cut from {BaseSpec.of_base(base)}")
     digest = keep_wheel(wheel, console)
     if base.sha256 not in ("", digest):
         raise UsageError(
@@ -93,7 +88,7 @@ def take_base(folder: Path, wheel: Path, console: Console) -> None:
         )
     with open_store() as store:
         given = load_base(store, spec, console)
-        usual = load_base(store, base_spec_of(base), console)
+        usual = load_base(store, BaseSpec.of_base(base), console)
         trees = {store.resolve(f"{one.commit}^{{tree}}") for one in (given, usual)}
     if len(trees) > 1:
         raise UsageError(
@@ -111,12 +106,7 @@ def open_edit(folder: Path, work_tree: Path | None, console: Console) -> Session
     require_no_session(folder)
     with open_store() as store:
         opened = load_stack(store, folder, console)
-        session = Session(
-            work_tree=(work_tree or default_work_tree(folder)).absolute(),
-            folder=folder.resolve(),
-            kind="edit",
-            states=(folder_state(opened.files),),
-        )
+        session = Session.begin(folder, "edit", folder_state(opened.files), work_tree)
         create_work_tree(store, session, base=opened.base.commit, tip=opened.series.tip)
     return session
 
@@ -171,7 +161,7 @@ def refresh_session(session: Session, console: Console) -> Published:
         head = require_settled(repository)
         # The patches in the folder are about to be replaced; only their base counts.
         metadata = parse_metadata(files[METADATA], str(folder / METADATA))
-        base = load_base(store, base_spec_of(metadata.base), console)
+        base = load_base(store, BaseSpec.of_base(metadata.base), console)
         if repository.resolve(f"{BASE_REF}^{{tree}}") != store.resolve(f"{base.commit}^{{tree}}"):
             raise StackError(
                 f"{session.work_tree} is cut from another base than {base.spec}",
@@ -202,8 +192,9 @@ def _publish_patches(
         interruption knows them.
     """
     read = base_reader(store, base)
-    composed, stack = compose_stack(folder, files, patches, base, read)
-    faults = compile_faults(stack, read, skip=frozenset(files.values()))
+    locked = compose_stack(folder, files, patches, base, read)
+    composed = replace_stack(files, locked)
+    faults = compile_faults(locked.stack, read, skip=frozenset(files.values()))
     if announce is not None:
         announce(composed)
     return publish(store, folder, composed, title=title, faults=faults)

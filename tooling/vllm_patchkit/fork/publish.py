@@ -16,8 +16,9 @@ from vllm_patchkit.fork.store.history import record_operation
 from vllm_patchkit.stack.apply import step_patches
 from vllm_patchkit.stack.edit import edit_metadata
 from vllm_patchkit.stack.effect_rules import compile_fault
-from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
-from vllm_patchkit.stack.lock import add_known, format_lock, make_lock, parse_lock
+from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
+from vllm_patchkit.stack.lock import format_lock, parse_lock
+from vllm_patchkit.stack.locked import LockedStack, lock_stack
 from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Lock, Stack
 from vllm_patchkit.stack.series import SUFFIX, format_series
@@ -77,10 +78,10 @@ def compose_stack(
     patches: Mapping[str, bytes],
     base: BaseTree,
     read_base: Read,
-) -> tuple[dict[str, bytes], Stack]:
-    """Return the files of the stack with ``patches`` in place of its old ones, locked on ``base``.
+) -> LockedStack:
+    """Return the stack with ``patches`` in place of its old ones, locked on ``base``.
 
-    :param old: the folder as it is; ``stack.toml`` and files of no patch are carried over.
+    :param old: the folder as it is.
     :raises HunkMismatch: the patches do not apply exactly, which an export never causes.
     """
     metadata = edit_metadata(
@@ -90,14 +91,17 @@ def compose_stack(
         numbers=_match_numbers(old, patches),
     )
     series = format_series(patches)
-    stack = make_stack(
-        StackFiles(place=str(folder), metadata=metadata, series=series, patches=dict(patches))
-    )
+    files = StackFiles(place=str(folder), metadata=metadata, series=series, patches=dict(patches))
     previous = parse_lock(old[LOCK], str(folder / LOCK)) if LOCK in old else None
-    lock = make_lock(stack, read_base, previous=_for_base(previous, stack))
-    files = {name: data for name, data in old.items() if "/" in name or not name.endswith(SUFFIX)}
-    files |= {METADATA: metadata, SERIES: series, **patches, LOCK: format_lock(lock)}
-    return files, stack
+    return lock_stack(files, read_base, _for_base(previous, base.spec.version))
+
+
+def replace_stack(old: Mapping[str, bytes], locked: LockedStack) -> dict[str, bytes]:
+    """Return the files of a folder with those of a stack; what is none of a patch stays."""
+    kept = {name: data for name, data in old.items() if "/" in name or not name.endswith(SUFFIX)}
+    new = locked.files
+    own = {METADATA: new.metadata, SERIES: new.series, LOCK: format_lock(locked.lock)}
+    return {**kept, **own, **new.patches}
 
 
 def wheel_keys(base: BaseTree) -> dict[str, str]:
@@ -112,18 +116,12 @@ def _base_values(metadata: bytes, base: BaseTree) -> dict[str, str | None]:
     return {"version": base.spec.version, "wheel": None, "sha256": None, **wheel_keys(base)}
 
 
-def _for_base(previous: Lock | None, stack: Stack) -> Lock | None:
+def _for_base(previous: Lock | None, release: str) -> Lock | None:
     """Return the lock so far without the release that has now become the base."""
     if previous is None:
         return None
-    known = {name: files for name, files in previous.known.items() if name != stack.base.version}
+    known = {name: files for name, files in previous.known.items() if name != release}
     return replace(previous, known=known)
-
-
-def lock_former_base(files: dict[str, bytes], release: str, read: Read) -> dict[str, bytes]:
-    """Return the stack's files with the former base's hashes in the lock."""
-    lock = add_known(parse_lock(files[LOCK]), release, read)
-    return {**files, LOCK: format_lock(lock)}
 
 
 def _match_numbers(old: Mapping[str, bytes], patches: Mapping[str, bytes]) -> dict[str, str | None]:

@@ -11,7 +11,7 @@ from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.stack.apply import apply_patches, revert_patches
 from vllm_patchkit.stack.folder import StackFiles, make_stack
 from vllm_patchkit.stack.histories import file_histories
-from vllm_patchkit.stack.lock import stack_digest, version_label
+from vllm_patchkit.stack.lock import make_lock, stack_digest, version_label
 from vllm_patchkit.stack.model import Lock, LockedFile, Stack
 from vllm_patchkit.stack.modes import content_digest
 
@@ -111,12 +111,28 @@ def make_locked(files: StackFiles, lock: Lock) -> LockedStack:
             f"the lock of {stack.name} was made of other patches than are here",
             hint=f"run: vllm-patchkit lock {stack.name}",
         )
+    return _require_fit(LockedStack(files=files, stack=stack, lock=lock))
+
+
+def lock_stack(files: StackFiles, read_base: Read, previous: Lock | None) -> LockedStack:
+    """Return a stack with the lock that its patches give on a base.
+
+    :param previous: the lock so far; its recorded versions and known releases are carried over.
+    :raises HunkMismatch: a patch does not apply exactly.
+    :raises StackError: a patch leaves the base's root.
+    """
+    stack = make_stack(files)
+    lock = make_lock(stack, read_base, previous=previous)
+    return _require_fit(LockedStack(files=files, stack=stack, lock=lock))
+
+
+def _require_fit(locked: LockedStack) -> LockedStack:
+    stack = locked.stack
     for patch in stack.patches:
         for path in (path for file in patch.files for path in (file.old_path, file.new_path)):
             if path is not None and not is_inside(path, stack.base.root):
                 raise StackError(f"{patch.name} changes {path}, outside {stack.base.root}/")
-    locked = LockedStack(files=files, stack=stack, lock=lock)
-    if set(locked.net_files(locked.total)) != set(lock.files):
+    if set(locked.net_files(locked.total)) != set(locked.lock.files):
         raise StackError(
             f"the lock of {stack.name} contradicts itself: its net effect is not its patches'",
             hint=f"run: vllm-patchkit lock {stack.name}",

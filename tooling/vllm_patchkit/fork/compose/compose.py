@@ -27,34 +27,29 @@ from vllm_patchkit.fork.compose.parents import (
 from vllm_patchkit.fork.edit import OpenStack, load_stack
 from vllm_patchkit.fork.folder import read_folder
 from vllm_patchkit.fork.leftout import FOLDER, find_left_out
-from vllm_patchkit.fork.publish import base_reader, compile_faults, publish
+from vllm_patchkit.fork.publish import base_reader, compile_faults, replace_stack
 from vllm_patchkit.fork.rebase.progress import Plan
-from vllm_patchkit.fork.rebase.rebase import Rebased
-from vllm_patchkit.fork.rebase.stopping import (
-    abort_session,
-    carry_on,
-    has_work_tree,
-    take_resolution,
-    work_tree_at,
+from vllm_patchkit.fork.rebase.session import (
+    Rebased,
+    end_session,
+    find_finished,
+    go_on,
+    list_findings,
+    require_session,
+    stop_at_faults,
 )
+from vllm_patchkit.fork.rebase.stopping import carry_on
 from vllm_patchkit.fork.series import export_patches
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.repository import open_store
-from vllm_patchkit.fork.store.worktree import (
-    Session,
-    default_work_tree,
-    find_session,
-    folder_state,
-    require_no_session,
-)
+from vllm_patchkit.fork.store.worktree import Session, folder_state, require_no_session
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_patch, make_stack
-from vllm_patchkit.stack.ignoring import split_findings
-from vllm_patchkit.stack.lint import check_stack
-from vllm_patchkit.stack.lock import format_lock, make_lock, parse_lock, version_label
+from vllm_patchkit.stack.folder import LOCK, StackFiles, make_patch
+from vllm_patchkit.stack.lock import parse_lock, version_label
+from vllm_patchkit.stack.locked import lock_stack
 from vllm_patchkit.stack.model import Lock, Smoke
 from vllm_patchkit.stack.read import read_stack
-from vllm_patchkit.stack.series import SUFFIX, format_series
+from vllm_patchkit.stack.series import format_series
 
 KIND = "compose"
 
@@ -125,16 +120,11 @@ def _compose(
 def _start(
     store: Repository, made: Composition, work_tree: Path | None, console: Console
 ) -> Rebased:
-    session = Session(
-        work_tree=(work_tree or default_work_tree(made.folder)).absolute(),
-        folder=made.folder.resolve(),
-        kind=KIND,
-        states=(_state(made),),
-        plan={
-            "parents": [str(opened.folder.resolve()) for opened in made.parents],
-            "label": made.title.label,
-        },
-    )
+    session = Session.begin(
+        made.folder, KIND, _state(made), work_tree,
+        parents=[str(opened.folder.resolve()) for opened in made.parents],
+        label=made.title.label,
+    )  # fmt: skip
     return _advance(
         store, made, session, make_plan(made.folder, made.parents[0], made.pieces), console
     )
@@ -164,16 +154,11 @@ def continue_compose(folder: Path, console: Console, *, skip: bool = False) -> R
 
     :raises StackError: there are unresolved files, or a parent changed meanwhile.
     """
-    session = _require_session(folder)
-    plan = Plan.from_json(session.plan)
-    files = read_folder(session.folder)
-    if folder_state(files) in session.states[1:]:
-        # It was ended right after the new stack had taken its place.
-        with open_store() as store:
-            published = publish(store, session.folder, files, title=KIND)
-        session.remove()
-        return Rebased(reports=plan.reports, published=published)
+    session = require_session(folder, KIND)
     with open_store() as store:
+        finished = find_finished(store, session, read_folder(session.folder))
+        if finished is not None:
+            return finished
         places = [Path(place) for place in session.plan["parents"]]
         label = str(session.plan["label"])
         made = _compose(store, session.folder, places, console, label=label)
@@ -182,9 +167,7 @@ def continue_compose(folder: Path, console: Console, *, skip: bool = False) -> R
                 f"{folder.name} or one of its parents was changed since",
                 hint="compose --abort, and start again",
             )
-        plan = take_resolution(store, session, plan, made.parents[0].base, skip=skip)
-        session = replace(session, plan={**session.plan, **plan.to_json()})
-        session.write()
+        session, plan = go_on(store, session, made.parents[0].base, skip=skip)
         return _advance(store, made, session, plan, console)
 
 
@@ -193,32 +176,22 @@ def _finish(store: Repository, made: Composition, session: Session, plan: Plan) 
     base = made.parents[0].base
     read = base_reader(store, base)
     patches = export_patches(store, base.commit, plan.tip)
-    metadata = _metadata(made, patches)
-    series = format_series(patches)
-    source = StackFiles(place=str(made.folder), metadata=metadata, series=series, patches=patches)
-    stack = make_stack(source)
-    faults = compile_faults(stack, read, skip=frozenset())
-    if faults:
-        session = replace(session, plan={**session.plan, **plan.to_json()})
-        with work_tree_at(store, session, base.commit, plan):
-            pass
-        return Rebased(reports=plan.reports, work_tree=session.work_tree, faults=faults)
-    lock = make_lock(stack, read, previous=_previous_lock(made))
-    old = {**_beside(made), **(made.current.files if made.current else {})}
-    files = {name: data for name, data in old.items() if "/" in name or not name.endswith(SUFFIX)}
-    files |= {METADATA: metadata, SERIES: series, **patches, LOCK: format_lock(lock)}
-    if has_work_tree(session):
-        session.announce(files)
-    names = ", ".join(opened.stack.name for opened in made.parents)
-    published = publish(store, made.folder, files, title=f"compose {names}")
-    if has_work_tree(session):
-        session.remove()
-    findings, _ = split_findings(check_stack(stack, lock, read), stack.ignores)
-    return Rebased(
-        reports=plan.reports,
-        published=published,
-        findings=tuple(f"{item.code.value} {item.place}: {item.message}" for item in findings),
+    source = StackFiles(
+        place=str(made.folder),
+        metadata=_metadata(made, patches),
+        series=format_series(patches),
+        patches=patches,
     )
+    locked = lock_stack(source, read, _previous_lock(made))
+    faults = compile_faults(locked.stack, read, skip=frozenset())
+    if faults:
+        return stop_at_faults(store, session, plan, base, faults)
+    old = {**_beside(made), **(made.current.files if made.current else {})}
+    names = ", ".join(opened.stack.name for opened in made.parents)
+    return end_session(
+        store, session, plan, made.folder, replace_stack(old, locked),
+        title=f"compose {names}", findings=list_findings(locked, read),
+    )  # fmt: skip
 
 
 def _metadata(made: Composition, patches: dict[str, bytes]) -> bytes:
@@ -299,16 +272,3 @@ def _previous_lock(made: Composition) -> Lock | None:
     own = made.current.files.get(LOCK) if made.current else None
     released = parse_lock(own).released if own else {}
     return replace(locks[0], known=known, released=released)
-
-
-def _require_session(folder: Path) -> Session:
-    session = find_session(folder)
-    if session is None or session.kind != KIND:
-        raise UsageError(f"{folder.name} is not being composed")
-    return session
-
-
-def abort_compose(folder: Path) -> Path:
-    """Delete the work tree of a composition and return where it was; no stack was changed."""
-    session = _require_session(folder)
-    return abort_session(session)

@@ -16,6 +16,7 @@ from vllm_patchkit.fork.publish import (
     compile_faults,
     compose_stack,
     publish,
+    replace_stack,
     wheel_keys,
 )
 from vllm_patchkit.fork.series import export_patches
@@ -97,8 +98,9 @@ def found_stack(
         subsystems=_subsystems(patches),
     )
     read = base_reader(store, base)
-    files, stack = compose_stack(folder, {METADATA: metadata, **left_out}, patches, base, read)
-    return files, compile_faults(stack, read, skip=frozenset())
+    old = {METADATA: metadata, **left_out}
+    locked = compose_stack(folder, old, patches, base, read)
+    return replace_stack(old, locked), compile_faults(locked.stack, read, skip=frozenset())
 
 
 def propose_probes(patches: Mapping[str, bytes], root: str) -> list[Probe]:

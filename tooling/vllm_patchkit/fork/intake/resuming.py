@@ -8,30 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from vllm_patchkit.diff.format import format_diff
-from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.errors import StackError
 from vllm_patchkit.fork.base import BaseTree, load_base
 from vllm_patchkit.fork.folder import read_folder
 from vllm_patchkit.fork.intake.founding import found_stack
 from vllm_patchkit.fork.intake.importer import Converted
-from vllm_patchkit.fork.publish import publish
 from vllm_patchkit.fork.rebase.progress import Plan
-from vllm_patchkit.fork.rebase.rebase import Rebased
-from vllm_patchkit.fork.rebase.stopping import (
-    abort_session,
-    carry_on,
-    has_work_tree,
-    take_resolution,
+from vllm_patchkit.fork.rebase.session import (
+    Rebased,
+    end_session,
+    find_finished,
+    go_on,
+    require_session,
 )
+from vllm_patchkit.fork.rebase.stopping import carry_on
 from vllm_patchkit.fork.series import format_patches
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.repository import Change, import_commits, open_store
-from vllm_patchkit.fork.store.worktree import (
-    START_REF,
-    Session,
-    default_work_tree,
-    find_session,
-    folder_state,
-)
+from vllm_patchkit.fork.store.worktree import START_REF, Session, folder_state
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.folder import make_patch
 from vllm_patchkit.stack.model import Patch
@@ -87,13 +81,8 @@ def start_import(
         style=None,
     )
     mails = {patch.name: patch.data.decode("latin-1") for patch in patches}
-    session = Session(
-        work_tree=(work_tree or default_work_tree(folder)).absolute(),
-        folder=folder.resolve(),
-        kind=KIND,
-        states=(folder_state(read_folder(folder)),),
-        plan={"order": order.to_json(), "mails": mails},
-    )
+    state = folder_state(read_folder(folder))
+    session = Session.begin(folder, KIND, state, work_tree, order=order.to_json(), mails=mails)
     return _advance(store, patches, base, session, plan, console)
 
 
@@ -160,13 +149,8 @@ def _finish(store: Repository, base: BaseTree, session: Session, plan: Plan) -> 
         store, session.folder, base, plan.tip,
         label=order.label, summary=order.summary, left_out=order.left_out,
     )  # fmt: skip
-    if has_work_tree(session):
-        session.announce(files)
     title = f"import {sum(name.endswith('.patch') for name in files)} patches"
-    published = publish(store, session.folder, files, title=title, faults=faults)
-    if has_work_tree(session):
-        session.remove()
-    return Rebased(reports=plan.reports, published=published)
+    return end_session(store, session, plan, session.folder, files, title=title, faults=faults)
 
 
 def continue_import(folder: Path, console: Console, *, skip: bool = False) -> Rebased:
@@ -174,40 +158,22 @@ def continue_import(folder: Path, console: Console, *, skip: bool = False) -> Re
 
     :raises StackError: there are unresolved files, or the stack's folder changed meanwhile.
     """
-    session = _require_import(folder)
-    plan = Plan.from_json(session.plan)
+    session = require_session(folder, KIND)
     files = read_folder(session.folder)
-    state = folder_state(files)
     with open_store() as store:
-        if state in session.states[1:]:
-            # It was ended right after the stack had taken its place.
-            published = publish(store, session.folder, files, title=KIND)
-            session.remove()
-            return Rebased(reports=plan.reports, published=published)
-        if state not in session.states:
+        finished = find_finished(store, session, files)
+        if finished is not None:
+            return finished
+        if folder_state(files) not in session.states:
             raise StackError(
                 f"{session.folder} was changed since the import was started",
                 hint="import --abort, and start again",
             )
-        base = load_base(store, plan.onto, console)
+        base = load_base(store, Plan.from_json(session.plan).onto, console)
         # The store may have been deleted since.
         store.run("fetch", "--quiet", "--no-tags", session.work_tree, START_REF)
         patches = [
             make_patch(name, mail.encode("latin-1")) for name, mail in session.plan["mails"].items()
         ]
-        plan = take_resolution(store, session, plan, base, skip=skip)
-        session = replace(session, plan={**session.plan, **plan.to_json()})
-        session.write()
+        session, plan = go_on(store, session, base, skip=skip)
         return _advance(store, patches, base, session, plan, console)
-
-
-def _require_import(folder: Path) -> Session:
-    session = find_session(folder)
-    if session is None or session.kind != KIND:
-        raise UsageError(f"{folder.name} is not being imported")
-    return session
-
-
-def abort_import(folder: Path) -> Path:
-    """Delete the work tree of an import and return where it was; there is no stack of it."""
-    return abort_session(_require_import(folder))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.fork.base import BaseTree
@@ -16,7 +15,6 @@ from vllm_patchkit.fork.rebase.outcome import Status
 from vllm_patchkit.fork.rebase.progress import Plan
 from vllm_patchkit.fork.series import Series
 from vllm_patchkit.fork.store.git import Repository, open_repository
-from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.fork.store.worktree import (
     BASE_REF,
     Session,
@@ -116,14 +114,6 @@ def carry_on(
             return plan, True
         console.note(f"{plan.reports[-1].name}: resolved as before")
         plan = take_resolution(store, session, plan, base, skip=False)
-
-
-def abort_session(session: Session) -> Path:
-    """Delete a work tree, keep what was resolved in it, and return where it was."""
-    with open_store() as store, open_repository(session.git_dir, session.work_tree) as repository:
-        learn(store, repository)
-    session.remove()
-    return session.work_tree
 
 
 def stop_at_conflict(

@@ -57,6 +57,19 @@ class Session:
     states: tuple[str, ...]
     plan: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def begin(
+        cls, folder: Path, kind: str, state: str, work_tree: Path | None, **plan: Any
+    ) -> Session:
+        """Return a session that has written nothing yet, its work tree in the usual place."""
+        return cls(
+            work_tree=(work_tree or default_work_tree(folder)).absolute(),
+            folder=folder.resolve(),
+            kind=kind,
+            states=(state,),
+            plan=plan,
+        )
+
     @property
     def git_dir(self) -> Path:
         """The work tree's own git folder."""
@@ -204,14 +217,7 @@ def create_work_tree(
             f"{start}:refs/patchkit/head",
         )  # fmt: skip
         repository.run("reset", "--quiet", "--hard", start)
-        fresh_session = Session(
-            work_tree=fresh,
-            folder=session.folder.resolve(),
-            kind=session.kind,
-            states=session.states,
-            plan=session.plan,
-        )
-        fresh_session.write()
+        replace(session, work_tree=fresh).write()
         if place.exists():
             place.rmdir()
         fresh.rename(place)
