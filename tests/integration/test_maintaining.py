@@ -76,7 +76,7 @@ def test_page_in_order(tmp_path: Path, cache: Path) -> None:
 
 
 @pytest.mark.parametrize(("part", "words"), [("plain", []), ("normalised", ["--normalise"])])
-def test_matrix_of_emu3_5_is_as_measured(
+def test_forecast_of_emu3_5_is_as_measured(
     tmp_path: Path, cache: Path, part: str, words: list[str]
 ) -> None:
     argv = [sys.executable, "-m", "vllm_patchkit", "rebase", str(ROOT / "patches" / "emu3_5"),

@@ -69,7 +69,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", type=Path, metavar="DIR", help="where to put the work tree")
     parser.add_argument("--verdicts", action="store_true", help="also print a verdict a hunk")
     add_json_option(parser, "the reports")
-    parser.add_argument("--markdown", action="store_true", help="print the matrix as Markdown")
+    parser.add_argument("--markdown", action="store_true", help="print the forecast as Markdown")
     take_inputs(parser, "checkout", "style_config")
 
 
@@ -179,7 +179,7 @@ def _print_surveys(surveys: list[Survey], args: argparse.Namespace, console: Con
     if len(surveys) == 1:
         _print_reports(surveys[0].reports, args, console)
     else:
-        _print_matrix(surveys, console)
+        _print_forecast(surveys, console)
     for survey in surveys:
         broken = sum(report.status == "conflict" for report in survey.reports)
         console.result(
@@ -188,7 +188,7 @@ def _print_surveys(surveys: list[Survey], args: argparse.Namespace, console: Con
         )
 
 
-def _print_matrix(surveys: list[Survey], console: Console) -> None:
+def _print_forecast(surveys: list[Survey], console: Console) -> None:
     width = max(len(report.name) for report in surveys[0].reports)
     heads = "  ".join(f"{survey.onto.version:>10}" for survey in surveys)
     console.result(f"{'patch':{width}}  {heads}")
@@ -205,7 +205,7 @@ def cell(report: PatchReport) -> str:
 
 
 def format_markdown(surveys: list[Survey]) -> str:
-    """Return the matrix as a Markdown table, with the sums below."""
+    """Return the forecast as a Markdown table, with the sums below."""
     heads = " | ".join(survey.onto.version for survey in surveys)
     lines = [f"| patch | {heads} |", "| --- |" + " --- |" * len(surveys)]
     for row in zip(*(survey.reports for survey in surveys), strict=True):

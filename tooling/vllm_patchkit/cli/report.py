@@ -1,4 +1,4 @@
-"""Write a stack as one page: series, purposes, diffs, overlaps, lock, rebase matrix.
+"""Write a stack as one page: series, purposes, diffs, overlaps, lock, rebase forecast.
 
 The page needs no network and no script; it reads on paper and on a phone. With --target the state
 of an environment, a wheel or a tree is verified and shown; --rebase takes what

@@ -8,7 +8,7 @@ from vllm_patchkit.report.model import Report, added_and_removed, purpose, upstr
 
 
 def format_markdown(report: Report) -> str:
-    """Return series, overlaps, rebase matrix and lock as GitHub-flavoured Markdown."""
+    """Return series, overlaps, rebase forecast and lock as GitHub-flavoured Markdown."""
     stack = report.stack
     lines = [
         f"## {stack.name} {report.label} on {stack.base.distribution} {stack.base.version}",
