@@ -59,7 +59,9 @@ def run_import(
 def applied(home: Path, name: str = "fork") -> Tree:
     """Return what GNU patch makes of the release with the imported patches."""
     tree = write_tree(home / f"applied-{name}", RELEASE_1)
-    for patch in sorted((home / "patches" / name).glob("*.patch")):
+    patches = sorted((home / "patches" / name).glob("*.patch"))
+    assert patches
+    for patch in patches:
         argv = ["patch", "-p1", "--fuzz=0", "--quiet", "--binary", "-i", str(patch)]
         done = subprocess.run(argv, cwd=tree, capture_output=True, check=False)
         assert not done.returncode, done.stdout

@@ -60,7 +60,9 @@ def test_five_hundred_patches(
     work = Git(Path(call(capsys, "edit", stack).out.strip()))
     form = "--format=%an|%ae|%ad|%s|%b"
     assert work.run("log", form, "refs/patchkit/base..") == oracle.run("log", form, "base..")
-    for file in sorted(release.rglob("*.py")):
+    files = sorted(release.rglob("*.py"))
+    assert len(files) > 100
+    for file in files:
         path = file.relative_to(release)
         assert (work.folder / path).read_bytes() == (oracle.folder / path).read_bytes()
 

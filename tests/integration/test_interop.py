@@ -82,6 +82,7 @@ def test_git_am(stack: Stack, lock: Lock, sources, tmp_path: Path):
     ):
         message = patch.message
         assert (name, email, subject) == (message.author, message.email, message.subject)
+        assert locked.files
         for file in locked.files:
             data = repository.git("cat-file", "blob", f"{commit}:{file.path}")
             assert sha256(data).hexdigest() == file.after

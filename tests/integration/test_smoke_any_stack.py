@@ -92,4 +92,5 @@ def test_an_imported_stack_is_proved_and_breaks_nothing(python):
     # The release's own fault, which the stack has no part in.
     assert states.pop("qwen3/preemption") == "not compared"
     assert set(states.values()) == {"same"}
+    assert report["warnings"]
     assert all("preemption" in text for text in report["warnings"])

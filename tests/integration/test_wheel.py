@@ -136,6 +136,7 @@ def test_what_gnu_patch_makes_of_the_sources_is_in_the_wheel(
             archive.extract(name, tmp_path)
     for patch in stack.patches:
         run("patch", "-p1", "--fuzz=0", "-i", STACK.resolve() / patch.name, cwd=tmp_path)
+    assert lock.files
     with zipfile.ZipFile(wheel) as archive:
         for file in lock.files:
             data = archive.read(file.path)
@@ -267,7 +268,8 @@ def test_it_installs_is_seen_as_applied_and_uninstalls_without_a_trace(
     version = WheelName.parse(wheel.name).version
     installed = PathDistribution(site / f"vllm-{version}.dist-info")
     assert (installed.metadata["Name"], installed.version) == ("vllm", version)
-    assert all((site / path).is_file() for path in installed.files or [])
+    assert installed.files
+    assert all((site / path).is_file() for path in installed.files)
     assert main(["verify", "--quiet", "--stack", str(STACK), "--python", str(python)]) == 0
     run(*uninstall, "--quiet", "vllm")
     assert {path.name for path in site.iterdir()} == before

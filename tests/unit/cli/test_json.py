@@ -47,6 +47,7 @@ def calls(tmp_path: Path) -> Calls:
 def test_the_documented_keys_are_the_printed_ones(
     calls: Calls, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert calls
     for call, words in calls.items():
         main([*words, "--json"])
         document = json.loads(capsys.readouterr().out)

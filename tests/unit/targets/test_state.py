@@ -34,6 +34,7 @@ def test_every_prefix_is_recognised(lock: Lock, count: int) -> None:
     report = check_target(lock, STEPS[count].get)
     states = {0: "pristine", 4: "applied"}
     assert (report.state, report.applied) == (states.get(count, "partial"), count)
+    assert report.files
     assert all(file.expected == file.found for file in report.files)
 
 

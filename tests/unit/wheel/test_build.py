@@ -124,6 +124,9 @@ def test_the_dist_info_holds_the_stack(built: Path, stack: Path) -> None:
     assert [row["name"] for row in applied["patches"]] == sorted(
         name for name in folder if name.endswith(".patch")
     )
+    assert {row["path"] for row in applied["files"]} == {
+        path for path in {*RELEASE, *STEP_4} if RELEASE.get(path) != STEP_4.get(path)
+    }
     for row in applied["files"]:
         for key, tree in (("before", RELEASE), ("after", STEP_4)):
             data = tree.get(row["path"])
