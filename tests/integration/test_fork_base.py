@@ -8,9 +8,21 @@ from pathlib import Path
 import pytest
 
 from support.fork_fixtures import home as home
-from support.forks import RELEASE_1, ROOT, Git, Said, Tree, call, changed, engine_line, put_release
+from support.forks import (
+    ENGINE,
+    RELEASE_1,
+    REQUEST,
+    ROOT,
+    SAMPLER,
+    Git,
+    Said,
+    Tree,
+    call,
+    changed,
+    engine_line,
+    put_release,
+)
 
-ENGINE, REQUEST, SAMPLER = f"{ROOT}/engine.py", f"{ROOT}/v1/request.py", f"{ROOT}/v1/sampler.py"
 # 2.0 changes engine.py and request.py; 3.0 changes sampler.py too.
 RELEASE_2 = changed(RELEASE_1, ENGINE, engine_line(50), "def engine_50(): return 'two'\n")
 RELEASE_2 = changed(RELEASE_2, REQUEST, "def request_9(): return 9\n", "def request_9(): pass\n")

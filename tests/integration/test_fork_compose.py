@@ -10,7 +10,9 @@ import pytest
 
 from support.fork_fixtures import home as home
 from support.forks import (
+    ENGINE,
     RELEASE_1,
+    REQUEST,
     ROOT,
     Git,
     Said,
@@ -26,7 +28,6 @@ from support.forks import (
 )
 from vllm_patchkit.stack.read import read_stack
 
-ENGINE, REQUEST = f"{ROOT}/engine.py", f"{ROOT}/v1/request.py"
 LEFT_1 = changed(RELEASE_1, ENGINE, engine_line(5), "def engine_5(): return 'left'\n")
 LEFT_2 = {**LEFT_1, f"{ROOT}/left.py": b"LEFT = 1\n"}
 LEFT = [("Left one", LEFT_1), ("Left two", LEFT_2)]

@@ -11,7 +11,9 @@ import pytest
 
 from support.fork_fixtures import home as home
 from support.forks import (
+    ENGINE,
     RELEASE_1,
+    REQUEST,
     ROOT,
     Git,
     Said,
@@ -24,9 +26,9 @@ from support.forks import (
 )
 from vllm_patchkit.stack.read import read_stack
 
-STEP_1 = changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(5), engine_line(5) + "A = 1\n")
-STEP_2 = changed(STEP_1, f"{ROOT}/v1/request.py", "def request_3(): return 3\n", "B = 2\n")
-STEP_3 = changed(STEP_2, f"{ROOT}/engine.py", engine_line(50), "C = 3\n")
+STEP_1 = changed(RELEASE_1, ENGINE, engine_line(5), engine_line(5) + "A = 1\n")
+STEP_2 = changed(STEP_1, REQUEST, "def request_3(): return 3\n", "B = 2\n")
+STEP_3 = changed(STEP_2, ENGINE, engine_line(50), "C = 3\n")
 STEPS = [
     ("[Core] Add A\n\nBecause.\n\nSubsystem: fork\nOrigin: other", STEP_1),
     ("[V1] Put B for request 3\n\nBecause.", STEP_2),
@@ -80,7 +82,7 @@ def test_amending_one_commit_changes_one_file(
     work_tree: Git, stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = read_patches(stack)
-    file = work_tree.folder / f"{ROOT}/v1/request.py"
+    file = work_tree.folder / REQUEST
     file.write_bytes(file.read_bytes().replace(b"B = 2\n", b"B = 22\n"))
     work_tree.run("commit", "--all", "--quiet", "--fixup=HEAD^")
     work_tree.run("rebase", "--quiet", "--interactive", "--autosquash", "refs/patchkit/base")
@@ -117,7 +119,7 @@ def test_detached_head_is_refreshed(
     assert len(read_patches(stack)) == 2
 
 
-@pytest.mark.parametrize("name", [f"{ROOT}/engine.py", f"{ROOT}/fresh.py"])
+@pytest.mark.parametrize("name", [ENGINE, f"{ROOT}/fresh.py"])
 def test_dirty_work_tree_is_refused(
     work_tree: Git, stack: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

@@ -18,10 +18,14 @@ from support.fork_fixtures import home as home
 from support.forks import (
     AUTHOR,
     DISTRIBUTION,
+    ENGINE,
     RELEASE_1,
+    REQUEST,
     ROOT,
+    SAMPLER,
     Git,
     Said,
+    Tree,
     call,
     changed,
     engine_line,
@@ -32,15 +36,14 @@ from support.forks import (
 )
 from vllm_patchkit.cli import parse_call
 
-Tree = Mapping[str, bytes]
 EDITED = changed(
     changed(
-        changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(5), "FIVE = 5\n"),
-        f"{ROOT}/engine.py",
+        changed(RELEASE_1, ENGINE, engine_line(5), "FIVE = 5\n"),
+        ENGINE,
         engine_line(45),
         "",
     ),
-    f"{ROOT}/v1/request.py",
+    REQUEST,
     "def request_3(): return 3\n",
     "THREE = 3\n",
 )
@@ -183,7 +186,7 @@ def test_quilt_series(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
                        capture_output=True)  # fmt: skip
 
     quilt("new", "first.patch")
-    quilt("add", f"{ROOT}/engine.py", f"{ROOT}/v1/request.py")
+    quilt("add", ENGINE, REQUEST)
     write_tree(home / "tree", EDITED)
     quilt("refresh", "-p0")
     quilt("new", "-p1", "second.patch")
@@ -205,22 +208,20 @@ def test_reversed_quilt_patch_is_refused(home: Path, capsys: pytest.CaptureFixtu
 
 
 def test_offset_is_corrected_and_reported(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    older = {**RELEASE_1, f"{ROOT}/engine.py": b"# gone\n" * 7 + RELEASE_1[f"{ROOT}/engine.py"]}
+    older = {**RELEASE_1, ENGINE: b"# gone\n" * 7 + RELEASE_1[ENGINE]}
     git = Git.create(home / "older", older)
-    git.commit(changed(older, f"{ROOT}/engine.py", engine_line(30), "THIRTY = 30\n"), "x")
+    git.commit(changed(older, ENGINE, engine_line(30), "THIRTY = 30\n"), "x")
     (home / "x.diff").write_bytes(git.run("diff", "HEAD^", "HEAD"))
     said = run_import(capsys, home, home / "x.diff")
     assert said.code == 0, said.err
     assert "hunk 1 moved by -7 lines, to line 28" in said.err
-    assert applied(home) == changed(
-        RELEASE_1, f"{ROOT}/engine.py", engine_line(30), "THIRTY = 30\n"
-    )
+    assert applied(home) == changed(RELEASE_1, ENGINE, engine_line(30), "THIRTY = 30\n")
 
 
 def fuzzy_diff(home: Path) -> Path:
-    older = changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(27), "def other(): return 0\n")
+    older = changed(RELEASE_1, ENGINE, engine_line(27), "def other(): return 0\n")
     git = Git.create(home / "older", older)
-    git.commit(changed(older, f"{ROOT}/engine.py", engine_line(30), "THIRTY = 30\n"), "x")
+    git.commit(changed(older, ENGINE, engine_line(30), "THIRTY = 30\n"), "x")
     (home / "x.diff").write_bytes(git.run("diff", "--no-prefix", "HEAD^", "HEAD"))
     return home / "x.diff"
 
@@ -241,31 +242,29 @@ def test_fuzz_is_reported_where_it_is_allowed(
     assert said.code == 0, said.err
     notes = json.loads(said.out)["notes"]
     assert [note["kind"] for note in notes if note["kind"] == "fuzz"] == ["fuzz"]
-    assert applied(home) == changed(
-        RELEASE_1, f"{ROOT}/engine.py", engine_line(30), "THIRTY = 30\n"
-    )
+    assert applied(home) == changed(RELEASE_1, ENGINE, engine_line(30), "THIRTY = 30\n")
 
 
 def test_blob_known_from_another_release_is_merged_three_way(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    older = changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(29), "def old(): return 0\n")
+    older = changed(RELEASE_1, ENGINE, engine_line(29), "def old(): return 0\n")
     put_release(home / "cache", "0.9", older)
     git = Git.create(home / "older", older)
-    git.commit(changed(older, f"{ROOT}/engine.py", engine_line(33), "T = 30\n"), "x")
+    git.commit(changed(older, ENGINE, engine_line(33), "T = 30\n"), "x")
     (home / "x.diff").write_bytes(git.run("diff", "--full-index", "-U5", "HEAD^", "HEAD"))
     call(capsys, "import", home / "x.diff", "--base", f"{DISTRIBUTION}==0.9", "--name", "old",
          "--into", home / "patches")  # fmt: skip
     said = run_import(capsys, home, home / "x.diff")
     assert said.code == 0, said.err
     assert "merged three-way" in said.err
-    assert applied(home) == changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(33), "T = 30\n")
+    assert applied(home) == changed(RELEASE_1, ENGINE, engine_line(33), "T = 30\n")
 
 
 def test_change_that_the_release_has_is_named(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    older = changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(30), "OLD = 30\n")
+    older = changed(RELEASE_1, ENGINE, engine_line(30), "OLD = 30\n")
     git = Git.create(home / "older", older)
     git.commit(RELEASE_1, "x")
     (home / "x.diff").write_bytes(git.run("diff", "HEAD^", "HEAD"))
@@ -327,7 +326,7 @@ def test_python_only_leaves_out_what_the_wheel_does_not_ship(
 
 def test_renames_and_modes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     moved = dict(RELEASE_1)
-    data = moved.pop(f"{ROOT}/v1/sampler.py")
+    data = moved.pop(SAMPLER)
     moved[f"{ROOT}/v1/new sampler.py"] = data.replace(b"return 7\n", b"return 77\n")
     git = origin(home, moved)
     (git.folder / ROOT / "engine.py").chmod(0o755)
@@ -380,14 +379,14 @@ def test_zero_context_diff(home: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_editor_copies_are_placed_by_the_patch_s_own_place(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old, new = RELEASE_1[f"{ROOT}/v1/request.py"], EDITED[f"{ROOT}/v1/request.py"]
+    old, new = RELEASE_1[REQUEST], EDITED[REQUEST]
     write_tree(home, {"request.py.orig": old, "request.py": new})
     argv = ["diff", "-u", "request.py.orig", "request.py"]
     diff = subprocess.run(argv, cwd=home, capture_output=True, check=False).stdout
     folder = write_folder(home, {"v1/request.py.patch": diff})
     said = run_import(capsys, home, folder)
     assert said.code == 0, said.err
-    assert applied(home)[f"{ROOT}/v1/request.py"] == new
+    assert applied(home)[REQUEST] == new
 
 
 def test_same_input_gives_the_same_stack(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -447,7 +446,7 @@ def test_patches_that_build_on_each_other(home: Path, capsys: pytest.CaptureFixt
     trees: list[Tree] = [RELEASE_1]
     for number in range(12):
         data = numbered("engine", 60, **{f"f{k}": f"E{k} = {k}" for k in range(number + 1)})
-        trees.append({**RELEASE_1, f"{ROOT}/engine.py": data})
+        trees.append({**RELEASE_1, ENGINE: data})
         git.commit(trees[-1], f"Step {number}")
     diffs = {
         f"{number:02d}.diff": git.run("diff", f"HEAD~{12 - number}", f"HEAD~{11 - number}")

@@ -12,13 +12,18 @@ import pytest
 from support.fork_fixtures import home as home
 from support.forks import (
     DISTRIBUTION,
+    ENGINE,
     RELEASE_1,
+    REQUEST,
     ROOT,
+    SAMPLER,
+    Ended,
     Git,
     Said,
     Tree,
     call,
     changed,
+    end,
     engine_line,
     exchange_and_end,
     read_patches,
@@ -28,7 +33,6 @@ from vllm_patchkit.fork import publish
 from vllm_patchkit.fork.intake import resuming
 from vllm_patchkit.fork.rebase import session, stopping
 
-ENGINE, REQUEST, SAMPLER = f"{ROOT}/engine.py", f"{ROOT}/v1/request.py", f"{ROOT}/v1/sampler.py"
 OLD_LINE = "def engine_30(): return 'older'\n"
 # The patches were cut from a release with another line 30.
 OLDER = changed(RELEASE_1, ENGINE, engine_line(30), OLD_LINE)
@@ -224,14 +228,6 @@ def test_the_loss_of_the_cache_loses_no_work(
     said = go_on(capsys)
     assert said.code == 0, said.err
     assert applied(home) == expected()
-
-
-class Ended(BaseException):
-    """Stands in for SIGKILL: nothing in the toolkit catches it."""
-
-
-def end(*_: object, **__: object) -> None:
-    raise Ended
 
 
 @pytest.mark.parametrize("place", ["stop_at_conflict", "_lay_out", "recall"])

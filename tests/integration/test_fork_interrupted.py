@@ -8,11 +8,14 @@ import pytest
 
 from support.fork_fixtures import home as home
 from support.forks import (
+    ENGINE,
     RELEASE_1,
     ROOT,
+    Ended,
     Git,
     call,
     changed,
+    end,
     engine_line,
     make_stack,
     put_release,
@@ -20,7 +23,6 @@ from support.forks import (
 )
 from vllm_patchkit.fork.rebase import stopping
 
-ENGINE = f"{ROOT}/engine.py"
 FIVE = changed(RELEASE_1, ENGINE, engine_line(5), "def engine_5(): return 'ours'\n")
 FRESH = {**FIVE, f"{ROOT}/fresh.py": b"FRESH = 1\n"}
 FORTY = changed(FRESH, ENGINE, engine_line(40), "def engine_40(): return 'ours'\n")
@@ -31,10 +33,6 @@ UPSTREAM = changed(
     engine_line(40),
     "def engine_40(): return 'theirs'\n",
 )
-
-
-class Ended(BaseException):
-    """Stands in for SIGKILL: nothing in the toolkit catches it."""
 
 
 def resolve(home: Path) -> None:
@@ -62,9 +60,6 @@ def test_a_continue_that_was_ended_loses_no_patch(
     stack = make_stack(capsys, home, STEPS)
     assert call(capsys, "rebase", stack, "--onto", "2.0").code == 1
     resolve(home)
-
-    def end(*_: object, **__: object) -> None:
-        raise Ended
 
     with monkeypatch.context() as patched:
         patched.setattr(stopping, place, end)

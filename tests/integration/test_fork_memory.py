@@ -9,7 +9,9 @@ import pytest
 from support.fork_fixtures import home as home
 from support.forks import (
     RELEASE_1,
+    REQUEST,
     ROOT,
+    SAMPLER,
     Git,
     Said,
     call,
@@ -19,7 +21,6 @@ from support.forks import (
     read_patches,
 )
 
-REQUEST, SAMPLER = f"{ROOT}/v1/request.py", f"{ROOT}/v1/sampler.py"
 LINE = "def request_3(): return 3\n"
 OURS = changed(RELEASE_1, REQUEST, LINE, "def request_3(): return 33\n")
 STEPS = [("One", OURS), ("Two", {**OURS, f"{ROOT}/two.py": b"TWO = 2\n"})]

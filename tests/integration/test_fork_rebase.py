@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from support.fork_fixtures import home as home
 from support.forks import (
+    ENGINE,
     RELEASE_1,
+    REQUEST,
     ROOT,
+    SAMPLER,
     Git,
     Said,
+    Tree,
     call,
     changed,
     engine_line,
@@ -24,8 +27,6 @@ from support.forks import (
     read_patches,
 )
 
-Tree = Mapping[str, bytes]
-ENGINE, REQUEST, SAMPLER = f"{ROOT}/engine.py", f"{ROOT}/v1/request.py", f"{ROOT}/v1/sampler.py"
 # Long enough to be recognised anywhere in a file.
 ADDED = "def added_by_the_fork(argument): return argument * 2\n"
 

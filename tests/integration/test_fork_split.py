@@ -8,8 +8,11 @@ import pytest
 
 from support.fork_fixtures import home as home
 from support.forks import (
+    ENGINE,
     RELEASE_1,
+    REQUEST,
     ROOT,
+    SAMPLER,
     Git,
     call,
     changed,
@@ -19,7 +22,6 @@ from support.forks import (
 )
 from vllm_patchkit.stack.read import read_stack
 
-ENGINE, REQUEST, SAMPLER = f"{ROOT}/engine.py", f"{ROOT}/v1/request.py", f"{ROOT}/v1/sampler.py"
 WHOLE = changed(RELEASE_1, ENGINE, engine_line(5), "def engine_5(): return 'five'\n")
 WHOLE = changed(WHOLE, ENGINE, engine_line(50), "def engine_50(): return 'fifty'\n")
 WHOLE = changed(WHOLE, REQUEST, "def request_3(): return 3\n", "def request_3(): return 33\n")

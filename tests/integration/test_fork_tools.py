@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,14 @@ from support.fork_fixtures import home as home
 from support.forks import (
     AUTHOR,
     DISTRIBUTION,
+    ENGINE,
     RELEASE_1,
+    REQUEST,
     ROOT,
+    SAMPLER,
     Git,
     Said,
+    Tree,
     call,
     changed,
     engine_line,
@@ -26,9 +29,6 @@ from support.forks import (
     read_patches,
     write_tree,
 )
-
-Tree = Mapping[str, bytes]
-ENGINE, REQUEST = f"{ROOT}/engine.py", f"{ROOT}/v1/request.py"
 
 STEP_1 = changed(RELEASE_1, ENGINE, engine_line(5), "FIVE = 5\n")
 STEP_2 = changed(STEP_1, REQUEST, "def request_3(): return 3\n", "THREE = 3\n")
@@ -63,7 +63,7 @@ def test_new_takes_edits_additions_deletions_and_renames(
 ) -> None:
     after = dict(STEP_6)
     after[ENGINE] += b"LAST = 1\n"
-    after[f"{ROOT}/v1/sampling.py"] = after.pop(f"{ROOT}/v1/sampler.py")
+    after[f"{ROOT}/v1/sampling.py"] = after.pop(SAMPLER)
     after[f"{ROOT}/deep/er/added.py"] = b"ADDED = 1\n"
     del after[f"{ROOT}/data/windows.txt"]
     noise = {f"{ROOT}/_C.abi3.so": b"\x7fELF", f"{ROOT}/__pycache__/x.cpython-311.pyc": b"pyc"}
@@ -374,7 +374,7 @@ def test_imported_stack_builds_a_wheel(
 
 def test_upstream_s_eye_on_every_patch(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One is merged in 2.0, one stays needed, one loses its file in 3.0, one is half merged."""
-    request, sampler = f"{ROOT}/v1/request.py", f"{ROOT}/v1/sampler.py"
+    request, sampler = REQUEST, SAMPLER
     one = changed(RELEASE_1, ENGINE, engine_line(5), "def engine_5(): return 'five'\n")
     two = changed(one, request, "def request_3(): return 3\n", "def request_3(): return 33\n")
     three = changed(two, sampler, "def sampler_9(): return 9\n", "def sampler_9(): return 99\n")

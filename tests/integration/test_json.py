@@ -11,8 +11,8 @@ import pytest
 from support.fork_fixtures import home as home
 from support.forks import (
     AUTHOR,
+    ENGINE,
     RELEASE_1,
-    ROOT,
     call,
     changed,
     engine_line,
@@ -22,7 +22,6 @@ from support.forks import (
 )
 from support.json_page import documented_keys, documented_members
 
-ENGINE = f"{ROOT}/engine.py"
 STEP_1 = changed(RELEASE_1, ENGINE, engine_line(5), "FIVE = 5\n")
 STEP_2 = changed(STEP_1, ENGINE, "FIVE = 5\n", "FIVE = 55\n")
 NEXT = changed(RELEASE_1, ENGINE, engine_line(5), "other = 5\n")

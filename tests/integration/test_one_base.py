@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from support.fork_fixtures import home as home
-from support.forks import RELEASE_1, ROOT, Git, call, changed, engine_line, put_release, write_tree
+from support.forks import (
+    ENGINE,
+    RELEASE_1,
+    ROOT,
+    Git,
+    call,
+    changed,
+    engine_line,
+    put_release,
+    write_tree,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,7 +27,7 @@ else:
     import tomli as tomllib
 
 # Another build of the release that the registry has: same name and version, other bytes.
-OTHER = changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(3), "def engine_3(): return 'own'\n")
+OTHER = changed(RELEASE_1, ENGINE, engine_line(3), "def engine_3(): return 'own'\n")
 COMMANDS = (
     ("lint", "fork"), ("lock", "fork"), ("refresh", "fork", "--check"), ("diff", "fork"),
     ("matrix", "fork"), ("export", "fork", "--output", "out.mbox"), ("wheel", "--stack", "fork"),
@@ -29,7 +39,7 @@ def stack(home: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """A stack that was cut from a wheel which only a file has."""
     wheel = put_release(home / "elsewhere", "1.0", OTHER)
     git = Git.create(home / "origin", OTHER)
-    git.commit(changed(OTHER, f"{ROOT}/engine.py", "return 'own'", "return 'patched'"), "Patch")
+    git.commit(changed(OTHER, ENGINE, "return 'own'", "return 'patched'"), "Patch")
     (home / "x.mbox").write_bytes(git.mailbox())
     said = call(capsys, "import", home / "x.mbox", "--base", wheel, "--name", "fork")
     assert said.code == 0, said.err
@@ -60,7 +70,7 @@ def test_every_command_finds_it_by_its_digest(
 def test_import_then_wheel(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A release from the registry needs no pin of ours: import recorded one in the stack."""
     git = Git.create(home / "origin", RELEASE_1)
-    git.commit(changed(RELEASE_1, f"{ROOT}/engine.py", engine_line(3), "THREE = 3\n"), "Patch")
+    git.commit(changed(RELEASE_1, ENGINE, engine_line(3), "THREE = 3\n"), "Patch")
     (home / "x.mbox").write_bytes(git.mailbox())
     assert (
         call(capsys, "import", home / "x.mbox", "--base", "tiny-llm==1.0", "--name", "f").code == 0

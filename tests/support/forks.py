@@ -21,6 +21,7 @@ from vllm_patchkit.fork.folder import replace_folder
 DISTRIBUTION = "tiny-llm"
 ROOT = "tiny_llm"
 AUTHOR = "Ada Lovelace <ada@example.org>"
+ENGINE, REQUEST, SAMPLER = f"{ROOT}/engine.py", f"{ROOT}/v1/request.py", f"{ROOT}/v1/sampler.py"
 Tree = Mapping[str, bytes]
 
 
@@ -34,10 +35,10 @@ def numbered(name: str, count: int, **changed: str) -> bytes:
 
 RELEASE_1: dict[str, bytes] = {
     f"{ROOT}/__init__.py": b'"""A tiny engine."""\n',
-    f"{ROOT}/engine.py": numbered("engine", 60),
+    ENGINE: numbered("engine", 60),
     f"{ROOT}/v1/__init__.py": b"",
-    f"{ROOT}/v1/request.py": numbered("request", 40),
-    f"{ROOT}/v1/sampler.py": numbered("sampler", 40),
+    REQUEST: numbered("request", 40),
+    SAMPLER: numbered("sampler", 40),
     f"{ROOT}/data/windows.txt": b"".join(b"line %d\r\n" % number for number in range(20)),
     f"{ROOT}/data/latin.py": b"# -*- coding: latin-1 -*-\nNAME = 'caf\xe9'\n"
     + numbered("latin", 12),
@@ -50,6 +51,15 @@ def changed(tree: Tree, path: str, old: str, new: str) -> dict[str, bytes]:
     data = tree[path]
     assert data.count(old.encode("latin-1")) == 1, (path, old)
     return {**tree, path: data.replace(old.encode("latin-1"), new.encode("latin-1"))}
+
+
+class Ended(BaseException):
+    """Stands in for SIGKILL: nothing in the toolkit catches it."""
+
+
+def end(*_: object, **__: object) -> None:
+    """Stand in for a function at whose beginning the process is ended."""
+    raise Ended
 
 
 def exchange_and_end(folder: Path, files: Tree) -> None:
