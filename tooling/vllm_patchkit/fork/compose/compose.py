@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.errors import UsageError
 from vllm_patchkit.fork.compose.metadata import (
     Title,
     carry_probes,
@@ -36,6 +36,7 @@ from vllm_patchkit.fork.rebase.session import (
     go_on,
     list_findings,
     require_session,
+    require_unchanged,
     stop_at_faults,
 )
 from vllm_patchkit.fork.rebase.stopping import carry_on
@@ -162,11 +163,7 @@ def continue_compose(folder: Path, console: Console, *, skip: bool = False) -> R
         places = [Path(place) for place in session.plan["parents"]]
         label = str(session.plan["label"])
         made = _compose(store, session.folder, places, console, label=label)
-        if _state(made) not in session.states:
-            raise StackError(
-                f"{folder.name} or one of its parents was changed since",
-                hint="compose --abort, and start again",
-            )
+        require_unchanged(session, _state(made), f"{folder.name} or one of its parents")
         session, plan = go_on(store, session, made.parents[0].base, skip=skip)
         return _advance(store, made, session, plan, console)
 

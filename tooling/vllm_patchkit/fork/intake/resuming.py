@@ -20,6 +20,7 @@ from vllm_patchkit.fork.rebase.session import (
     find_finished,
     go_on,
     require_session,
+    require_unchanged,
 )
 from vllm_patchkit.fork.rebase.stopping import carry_on
 from vllm_patchkit.fork.series import format_patches
@@ -164,11 +165,7 @@ def continue_import(folder: Path, console: Console, *, skip: bool = False) -> Re
         finished = find_finished(store, session, files)
         if finished is not None:
             return finished
-        if folder_state(files) not in session.states:
-            raise StackError(
-                f"{session.folder} was changed since the import was started",
-                hint="import --abort, and start again",
-            )
+        require_unchanged(session, folder_state(files), str(session.folder))
         base = load_base(store, Plan.from_json(session.plan).onto, console)
         # The store may have been deleted since.
         store.run("fetch", "--quiet", "--no-tags", session.work_tree, START_REF)

@@ -19,6 +19,7 @@ from vllm_patchkit.fork.rebase.session import (
     go_on,
     list_findings,
     require_session,
+    require_unchanged,
     stop_at_faults,
 )
 from vllm_patchkit.fork.rebase.stopping import carry_on
@@ -128,11 +129,7 @@ def continue_rebase(folder: Path, console: Console, *, skip: bool = False) -> Re
         finished = find_finished(store, session, files)
         if finished is not None:
             return finished
-        if folder_state(files) not in session.states:
-            raise StackError(
-                f"{session.folder} was changed since the rebase was started",
-                hint="rebase --abort, and start again",
-            )
+        require_unchanged(session, folder_state(files), str(session.folder))
         opened = load_stack(store, session.folder, console)
         base = load_base(store, Plan.from_json(session.plan).onto, console)
         session, plan = go_on(store, session, base, skip=skip)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vllm_patchkit.diff.model import Read
-from vllm_patchkit.errors import UsageError
+from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.fork.base import BaseTree
 from vllm_patchkit.fork.publish import Published, publish
 from vllm_patchkit.fork.rebase.memory import learn
@@ -74,6 +74,19 @@ def find_finished(
         return None
     plan = Plan.from_json(session.plan)
     return end_session(store, session, plan, session.folder, files, title=session.kind)
+
+
+def require_unchanged(session: Session, state: str, name: str) -> None:
+    """Refuse to go on where what the session started from is other by now.
+
+    :param name: what a message calls it.
+    :raises StackError: it is.
+    """
+    if state not in session.states:
+        raise StackError(
+            f"{name} was changed since the {session.kind} was started",
+            hint=f"{session.kind} --abort, and start again",
+        )
 
 
 def go_on(
