@@ -1,8 +1,12 @@
 from dataclasses import replace
 
+import pytest
+from patchkit_own_emu3_5 import judge
 from patchkit_own_emu3_5.cases import Case, begun_image
 from patchkit_own_emu3_5.judge import find_problems
 from patchkit_own_emu3_5.vocabulary import tiny_vocabulary
+from patchkit_worker import events
+from patchkit_worker.job import Job
 
 VOCABULARY = tiny_vocabulary(32)
 ROWS = ((1, 2, 3), (4, 5, 6))
@@ -59,3 +63,28 @@ def test_an_image_that_the_prompt_began_is_judged_whole():
 
 def test_a_case_survives_json():
     assert Case.from_json(CASE.to_json()) == CASE
+
+
+@pytest.mark.parametrize(("tokens", "problems"), [(IMAGE, 0), (OTHER, 1)])
+def test_a_scenario_is_reported_with_its_pictures(tmp_path, monkeypatch, tokens, problems):
+    sent = []
+    monkeypatch.setattr(events, "send", lambda event, **fields: sent.append((event, fields)))
+    monkeypatch.setattr(judge, "read_vocabulary", lambda job: VOCABULARY)
+    job = Job(scratch=tmp_path, stages=())
+    assert judge.report(job, "t2i", [(CASE, tokens)], 0.0, [], pictures=True) == (not problems)
+    event, fields = sent[0]
+    assert (event, fields["name"], fields["ok"]) == ("scenario", "t2i", not problems)
+    assert (len(fields["problems"]), fields["requests"], fields["oracle"]) == (problems, 1, True)
+    assert fields["tokens"] == len(tokens)
+    pictures = [(event, fields["name"]) for event, fields in sent[1:]]
+    assert pictures == [("picture", "t2i-1")] * (not problems)
+    assert fields["images"] == [{"height": 2, "width": 3}] * (not problems)
+
+
+def test_a_model_without_an_oracle_is_judged_by_its_grids_alone(tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr(events, "send", lambda event, **fields: sent.append(fields))
+    monkeypatch.setattr(judge, "read_vocabulary", lambda job: VOCABULARY)
+    job = Job(scratch=tmp_path, stages=(), quantization="fp8")
+    assert judge.report(job, "t2i", [(CASE, OTHER)], 0.0, [])
+    assert [(fields["ok"], fields["oracle"]) for fields in sent] == [(True, False)]
