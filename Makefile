@@ -5,6 +5,7 @@ PYTHON ?= python3
 FLAVOR ?= cuda
 STACK ?= emu3_5
 FUZZ_RUNS ?= 200000
+BENCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --quiet --durations=10 --junitxml
@@ -88,8 +89,8 @@ release: $(VENV)/.ready build-wheel ## write everything that a release publishes
 	$(BIN)/vllm-patchkit release --out build/release wheels/out/*.whl
 	$(BIN)/vllm-patchkit verify-release build/release
 
-bench: build/env-cpu/.ready ## time against the peers named; fails where a goal is missed
-	VLLM_PYTHON=build/env-cpu/bin/python $(BIN)/python tests/bench/run.py --stack $(STACK)
+bench: build/env-cpu/.bench ## time against the peers named; fails where a goal is missed (BENCH=NAME for one)
+	VLLM_PYTHON=build/env-cpu/bin/python $(BIN)/python tests/bench/run.py --stack $(STACK) $(BENCH)
 
 image: $(VENV)/.ready ## build the container image (FLAVOR, BASE_IMAGE)
 	mkdir -p build
@@ -129,6 +130,10 @@ build/env-cpu/.ready: build/env-cpu/.tools build/wheel-cpu-$(CPU_TAG)
 	$(BIN)/uv pip install --quiet --python build/env-cpu --no-deps --reinstall-package vllm \
 		"$$(cat build/wheel-cpu-$(CPU_TAG))"
 	$(BIN)/uv pip check --python build/env-cpu
+	touch $@
+
+build/env-cpu/.bench: build/env-cpu/.ready
+	$(BIN)/uv pip install --quiet --python build/env-cpu --group bench
 	touch $@
 
 # The first transformers that no longer has what a checkpoint's remote code imports.

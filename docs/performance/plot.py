@@ -2,7 +2,8 @@
 # requires-python = ">=3.10"
 # dependencies = ["matplotlib==3.10.7"]
 # ///
-"""Draw docs/performance/*.svg from the JSON that `vllm-patchkit bench generate` writes.
+"""Draw docs/performance/*.svg from the JSON that `vllm-patchkit bench generate` and
+tests/bench/acceptance write.
 
     uv run docs/performance/plot.py
 
@@ -104,6 +105,33 @@ def draw_staggers(report: dict[str, Any], path: Path) -> None:
     save(figure, f"Emu3.5, 34 B, {size_of(report)}, one H100, async scheduling", path)
 
 
+def draw_acceptance(report: dict[str, Any], path: Path) -> None:
+    """Draw tokens a step by window, and the time of a token over the chance of a right draft."""
+    arithmetic = report["arithmetic"]
+    windows = [row["window"] for row in arithmetic]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+    for kind, style in {"shifted": "o-", "above": "s--", "random": "^:"}.items():
+        means = [r["tokens_a_step"] for r in report["results"] if r["drafts"] == kind]
+        left.plot(windows, means, style, label=f"drafts: {kind}")
+    even = [row["break_even"] for row in arithmetic]
+    left.plot(windows, even, color="grey", lw=1, label="break-even, by the arithmetic")
+    left.set(title="Small model: tokens a step", xlabel="window", ylim=(0, None))
+    left.set_xscale("log", base=2)
+    left.set_xticks(windows, [str(window) for window in windows])
+    left.legend(fontsize="small")
+    chances = [percent / 100 for percent in range(100)]
+    for row in arithmetic:
+        means = [sum(chance**n for n in range(row["window"])) for chance in chances]
+        right.plot(chances, [row["step_ms"] / mean for mean in means], label=str(row["window"]))
+    single = arithmetic[0]["step_ms"] / arithmetic[0]["break_even"]
+    right.axhline(single, color="grey", lw=1, label="1")
+    right.set(title="Arithmetic: ms a committed token", xlabel="acceptance", ylim=(0, None))
+    right.legend(fontsize="small", title="window")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    save(figure, "Several tokens a step: a demonstration, and arithmetic", path)
+
+
 def size_of(report: dict[str, Any]) -> str:
     """Return the size of an image as a page writes it."""
     return "x".join(map(str, report["options"]["size"]))
@@ -128,6 +156,8 @@ def main() -> None:
         report = json.loads(path.read_text(encoding="utf-8"))
         if report["options"]["sides"] == "both":
             draw_staggers(report, path.with_suffix(".svg"))
+    path = HERE / "acceptance.json"
+    draw_acceptance(json.loads(path.read_text(encoding="utf-8")), path.with_suffix(".svg"))
 
 
 if __name__ == "__main__":
