@@ -32,6 +32,7 @@ DATA = {
     "wheels/inputs.toml": "vllm_patchkit/_wheels/inputs.toml",
     "wheels/requirements-cpu.lock": "vllm_patchkit/_wheels/requirements-cpu.lock",
     "wheels/requirements-cuda.lock": "vllm_patchkit/_wheels/requirements-cuda.lock",
+    "wheels/requirements-tests.lock": "vllm_patchkit/_wheels/requirements-tests.lock",
     "ci/Dockerfile": "vllm_patchkit/_ci/Dockerfile",
     "ci/image/": "vllm_patchkit/_ci/image/",
     "tooling/": "",

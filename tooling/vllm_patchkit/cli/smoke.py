@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
     from vllm_patchkit.smoke import Subject
+    from vllm_patchkit.smoke.options import UpstreamTests
 
 EXAMPLES = """\
   vllm-patchkit smoke wheels/out/vllm-0.11.0+myfork.3.cpu-cp312-cp312-manylinux_2_32_x86_64.whl
@@ -28,7 +30,7 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S
+    from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S, UPSTREAM_TIMEOUT_S
 
     what = parser.add_argument_group("the artifact (one of these)")
     what.add_argument("wheel", nargs="?", type=Path, help="a patched wheel")
@@ -71,6 +73,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         metavar="BASE",
         help="compare with another environment (or image), or with the release: base",
     )
+    _add_upstream_options(parser)
     run.add_argument("--checks-only", action="store_true", help="no model, only the cheap checks")
     run.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     run.add_argument(
@@ -89,9 +92,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--timeout",
         type=positive(),
-        default=DEFAULT_TIMEOUT_S,
         metavar="SECONDS",
-        help="of the whole run, default: %(default)g",
+        help=f"of the whole run, default: {DEFAULT_TIMEOUT_S:g}, of upstream's tests "
+        f"{UPSTREAM_TIMEOUT_S:g} on each side",
     )
     real = parser.add_argument_group("a real checkpoint instead of the tiny one")
     real.add_argument("--model", metavar="PATH", help="folder of the checkpoint")
@@ -108,15 +111,25 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     add_json_option(out, "smoke.json instead of the table")
     out.add_argument("--out", type=Path, metavar="DIR", help="write smoke.json and pictures there")
     take_inputs(
-        parser, "wheel", "python", "interpreter", "requirements", "model", "vision_tokenizer"
+        parser,
+        "wheel",
+        "python",
+        "interpreter",
+        "requirements",
+        "model",
+        "vision_tokenizer",
+        "sdist",
     )
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the smoke and return its exit code."""
+    from vllm_patchkit.launch.base_environment import BASE
     from vllm_patchkit.launch.packages import find_packages
     from vllm_patchkit.smoke import SmokeOptions, run_against, run_smoke
+    from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S, UPSTREAM_TIMEOUT_S
     from vllm_patchkit.smoke.table import Watch, render
+    from vllm_patchkit.smoke.upstream import run_upstream
     from vllm_patchkit.stack.read import find_stack
 
     signal.signal(signal.SIGTERM, _interrupt)
@@ -140,14 +153,21 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         gpu_memory_utilization=args.gpu_memory_utilization,
         port=args.port,
         eager=args.eager,
-        timeout_s=args.timeout,
+        timeout_s=args.timeout
+        or (UPSTREAM_TIMEOUT_S if args.upstream_tests else DEFAULT_TIMEOUT_S),
         digests=_digests(stack),
     )
     subject = _find_subject(args, options, console)
     packages = find_packages(stack) if options.own_scenarios else {}
+    if args.upstream_tests:
+        args.against = args.against or BASE
+        options = replace(options, upstream=_find_upstream(args, subject, console))
     with Watch(console) as watch, _find_base(args, subject, console) as base:
-        report = run_smoke(subject, options, watch, packages)
-        if base is not None:
+        if base is not None and options.upstream:
+            report = run_upstream(subject, base, options, watch)
+        else:
+            report = run_smoke(subject, options, watch, packages)
+        if base is not None and not options.upstream:
             console.note(f"the same on {base.location}")
             report.against = run_against(report, base, watch)
     for problem in report.problems:
@@ -163,6 +183,58 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     else:
         console.result(render(report))
     return int(report.exit_code)
+
+
+def _add_upstream_options(parser: argparse.ArgumentParser) -> None:
+    from vllm_patchkit.smoke.options import FILE_LIMIT_S
+
+    group = parser.add_argument_group("upstream's own tests instead of scenarios")
+    group.add_argument(
+        "--upstream-tests",
+        action="store_true",
+        help="run the release's tests of what the stack touches, patched and not, and compare",
+    )
+    group.add_argument(
+        "--upstream-file",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this test file (the end of its path); may be repeated",
+    )
+    group.add_argument(
+        "--upstream-limit",
+        type=positive(),
+        default=FILE_LIMIT_S,
+        metavar="SECONDS",
+        help="of one test file, default: %(default)g",
+    )
+    group.add_argument("--sdist", type=Path, metavar="FILE", help="the tests are in this sdist")
+
+
+def _find_upstream(args: argparse.Namespace, subject: Subject, console: Console) -> UpstreamTests:
+    """Return which of the release's tests to run, and from where."""
+    from vllm_patchkit.host.files import file_sha256
+    from vllm_patchkit.launch.base_environment import find_place, touched_files
+    from vllm_patchkit.launch.supply import find_supply
+    from vllm_patchkit.smoke.options import UpstreamTests, module_names
+    from vllm_patchkit.wheel.sdist import fetch_sdist
+
+    if not subject.local:
+        raise UsageError(
+            "upstream's tests run in an environment, not in an image",
+            hint="give the wheel that the image was built with",
+        )
+    base, names = touched_files(find_place(subject.argv[0]))
+    sdist = args.sdist or fetch_sdist(base.distribution, base.version, console)
+    supply = find_supply(subject.argv[0], console)
+    return UpstreamTests(
+        sdist=str(sdist.resolve()),
+        sha256=file_sha256(sdist),
+        touched=module_names(names),
+        only=tuple(args.upstream_file),
+        supply=str(supply) if supply else None,
+        limit_s=args.upstream_limit,
+    )
 
 
 @contextmanager

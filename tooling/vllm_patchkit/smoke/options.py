@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vllm_patchkit.errors import UsageError
 
 DEFAULT_TIMEOUT_S = 900.0
+UPSTREAM_TIMEOUT_S = 7200.0
+FILE_LIMIT_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpstreamTests:
+    """The release's own tests, to run instead of scenarios.
+
+    :param sdist: the file that holds them.
+    :param touched: dotted names of the modules that the stack touches.
+    :param only: ends of paths of test files; empty for all that import a touched module.
+    :param supply: a folder of packages that the environment lacks, such as pytest.
+    :param limit_s: of one file.
+    """
+
+    sdist: str
+    sha256: str
+    touched: tuple[str, ...]
+    only: tuple[str, ...] = ()
+    supply: str | None = None
+    limit_s: float = FILE_LIMIT_S
+
+
+def module_names(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the dotted names of the modules among the paths of files.
+
+    >>> module_names(["vllm/v1/engine/__init__.py", "vllm/envs.py", "vllm/py.typed"])
+    ('vllm.envs', 'vllm.v1.engine')
+    """
+    names = (path[: -len(".py")].replace("/", ".") for path in paths if path.endswith(".py"))
+    return tuple(sorted(name.removesuffix(".__init__") for name in names))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +74,7 @@ class SmokeOptions:
     eager: bool = False
     timeout_s: float = DEFAULT_TIMEOUT_S
     digests: Mapping[str, str] = field(default_factory=dict)
+    upstream: UpstreamTests | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without the target.
@@ -71,8 +103,9 @@ class SmokeOptions:
         :param expected: what the subject knows of its artifact.
         """
         return {
-            "stages": ("artifact",),
-            "checks_only": self.checks_only,
+            "stages": ("artifact", "upstream") if self.upstream else ("artifact",),
+            "checks_only": self.checks_only or self.upstream is not None,
+            "upstream": asdict(self.upstream) if self.upstream else {},
             "own": self.own_scenarios,
             "architectures": self.architectures,
             "unpatched": self.unpatched,

@@ -18,6 +18,7 @@ from vllm_patchkit.version import __version__
 
 if TYPE_CHECKING:
     from vllm_patchkit.smoke.against import Comparison
+    from vllm_patchkit.smoke.upstream import UpstreamComparison
 
 FORMAT = 1
 Json = dict[str, Any]
@@ -38,9 +39,11 @@ class Report:
     pictures: list[Json] = field(default_factory=list)
     sequences: list[Json] = field(default_factory=list)
     answers: list[Json] = field(default_factory=list)
+    tests: list[Json] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     plan: Json | None = None
     against: Comparison | None = None
+    upstream: UpstreamComparison | None = None
     seconds: float = 0.0
 
     def add(self, event: Event) -> None:
@@ -63,6 +66,8 @@ class Report:
             self.warnings.append(fields["text"])
         elif kind in ("check", "scenario", "picture", "sequence", "answer"):
             getattr(self, f"{kind}s").append(fields)
+        elif kind == "tests":
+            self.tests.append(fields)
 
     def _add_stage(self, fields: Json) -> None:
         if fields["state"] == "started":
@@ -94,7 +99,7 @@ class Report:
         sound = all(entry["ok"] for entry in (*self.checks, *self.scenarios))
         ended = [stage["name"] for stage in self.stages if stage["state"] == "ended"]
         complete = self.plan is not None and ended == self.plan["stages"] and not self.missing
-        same = self.against is None or self.against.ok
+        same = all(other is None or other.ok for other in (self.against, self.upstream))
         return sound and complete and not self.problems and same
 
     @property
@@ -131,6 +136,7 @@ class Report:
                 for picture in self.pictures
             ],
             "against": None if self.against is None else self.against.to_json(),
+            "upstream": None if self.upstream is None else self.upstream.to_json(),
         }
 
     def write(self, folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.launch.subject import Event
 from vllm_patchkit.smoke.report import Report
+from vllm_patchkit.smoke.upstream_table import describe, render_tests
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -76,6 +77,8 @@ def describe_event(event: Event, console: Console) -> str | None:
         speed = f", {rate} tokens/s" if rate is not None else ""
         counts = f" ({event['tokens']} tokens{speed})"
         return f"{mark(event['ok'], console)} scenario {event['name']}{counts}{problems}"
+    if kind == "tests":
+        return f"   {event['file']}: {describe(event)}, {event['seconds']:.0f} s"
     if kind == "load":
         return f"   {event['stage']}: engine ready after {event['seconds']} s"
     return None
@@ -99,11 +102,15 @@ def render(report: Report) -> str:
     lines += [f"warning: {text}" for text in report.warnings]
     if report.against is not None:
         lines += ["", *_comparison(report.against)]
+    if report.upstream is not None:
+        lines += ["", *render_tests(report.upstream)]
     missing = report.missing
     lines += [f"not run: {', '.join(missing)}"] if missing else []
     passed = sum(check["ok"] for check in report.checks)
     verdict = "PASSED" if report.ok else "FAILED"
-    counts = f"{passed} of {len(report.checks)} checks, {_holding(report)} scenarios"
+    counts = f"{passed} of {len(report.checks)} checks"
+    if report.upstream is None:
+        counts += f", {_holding(report)} scenarios"
     return "\n".join([*lines, f"{verdict}: {counts}, {report.seconds:.0f} s"])
 
 

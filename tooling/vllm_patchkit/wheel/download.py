@@ -41,11 +41,13 @@ def download(entry: WheelInput, path: Path, console: Console) -> None:
         requirements.write_text(
             f"{entry.distribution}=={entry.version} --hash=sha256:{entry.sha256}\n"
         )
-        # pip assembles the download in TMPDIR, which is often too small for 440 MB.
-        environment = {**os.environ, "TMPDIR": name}
         with console.progress(f"fetch {entry.file}", entry.size_bytes) as bar:
             try:
-                stream(_pip_argv(entry, requirements, folder), _reporter(bar), env=environment)
+                stream(
+                    _pip_argv(entry, requirements, folder),
+                    _reporter(bar),
+                    env=pip_environment(folder),
+                )
             except CommandFailed as failure:
                 raise _fetch_error(entry, path, failure) from None
         fetched = folder / entry.file
@@ -86,7 +88,7 @@ def download_release(distribution: str, version: str, folder: Path, console: Con
     for python in ("", *PYTHONS):
         foreign = [f"--python-version={python}", *(f"--platform={name}" for name in PLATFORMS)]
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as name:
-            words = [*_pip_download(), "--quiet", *(foreign if python else []), "--dest", name]
+            words = [*pip_download(), "--quiet", *(foreign if python else []), "--dest", name]
             try:
                 run([*words, f"{distribution}=={version}"])
             except CommandFailed as failure:
@@ -101,7 +103,7 @@ def download_release(distribution: str, version: str, folder: Path, console: Con
 
 
 def _pip_argv(entry: WheelInput, requirements: Path, folder: Path) -> list[str | Path]:
-    argv = [*_pip_download(), "--require-hashes", *_tag_options(entry.file)]
+    argv = [*pip_download(), "--require-hashes", *_tag_options(entry.file)]
     version = _pip_version()
     argv.append("--progress-bar=" + ("raw" if version >= RAW_PROGRESS_SINCE else "off"))
     if version >= RESUME_SINCE:
@@ -109,9 +111,15 @@ def _pip_argv(entry: WheelInput, requirements: Path, folder: Path) -> list[str |
     return [*argv, "--dest", folder, "--requirement", requirements]
 
 
-def _pip_download() -> list[str | Path]:
+def pip_download(kind: str = "--only-binary=:all:") -> list[str | Path]:
+    """Return how pip is called to download, and of which kind."""
     argv = [*isolated(sys.executable, "pip"), "download", "--no-input", "--no-deps"]
-    return [*argv, "--disable-pip-version-check", "--only-binary=:all:", "--no-cache-dir"]
+    return [*argv, "--disable-pip-version-check", kind, "--no-cache-dir"]
+
+
+def pip_environment(folder: Path) -> dict[str, str]:
+    """Return pip's environment; in TMPDIR, often too small for 440 MB, it assembles downloads."""
+    return {**os.environ, "TMPDIR": str(folder)}
 
 
 def _tag_options(file: str) -> list[str]:

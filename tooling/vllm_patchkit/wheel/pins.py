@@ -15,7 +15,7 @@ from vllm_patchkit.stack.toml import parse_toml
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WheelInput:
-    """One pinned upstream wheel.
+    """One pinned upstream wheel, or sdist.
 
     :param size_bytes: 0 where it is not known.
     :param platform: the platform tag that its contents deserve, where the file name's is wrong.

@@ -30,6 +30,8 @@ class Job:
     :param artifact: what identifies the artifact: ``record_sha256`` of the lock that the wheel
         holds, ``stack`` and ``digest`` that the caller expects; each may be missing.
     :param bench: settings of the ``bench`` stage.
+    :param upstream: of the ``upstream`` stage: ``sdist``, ``touched`` modules, ``only`` (names of
+        files), ``supply`` (a folder of packages, or None) and ``limit_s`` of a file.
     """
 
     scratch: Path
@@ -59,6 +61,7 @@ class Job:
     deadline_s: float = 600.0
     artifact: Mapping[str, Any] = field(default_factory=dict)
     bench: Mapping[str, Any] = field(default_factory=dict)
+    upstream: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], scratch: Path) -> Job:

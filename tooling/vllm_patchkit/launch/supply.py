@@ -1,0 +1,61 @@
+"""What upstream's tests need and an environment lacks, in a folder beside it.
+
+The environment stays as it is. The folder is the last place that its interpreter looks in, so that
+nothing of its own is replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from vllm_patchkit.errors import CommandFailed, HostError
+from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.host.process import isolated, run
+from vllm_patchkit.host.shipped import find_file, shipped_folders
+from vllm_patchkit.host.terminal import Console
+
+LOCK = "requirements-tests.lock"
+# What proves that nothing is lacking: the modules that tests and their conftest.py import.
+MODULES = ("pytest", "pytest_asyncio", "tblib")
+QUESTION = f"import importlib.util as u; print(all(map(u.find_spec, {MODULES!r})))"
+
+
+def find_supply(python: str, console: Console) -> Path | None:
+    """Return the folder to look in last, None where the environment has everything itself.
+
+    :raises HostError: it cannot be filled.
+    """
+    if run([python, "-I", "-c", QUESTION]).strip() == b"True":
+        return None
+    lock = find_file(LOCK, shipped_folders("wheels"))
+    if lock is None:
+        raise HostError(f"{LOCK} was not found", hint=f"install {', '.join(MODULES)} there")
+    folder = cache_dir() / "supply" / hashlib.sha256(lock.read_bytes()).hexdigest()[:24]
+    if not folder.is_dir():
+        console.note(f"fetch pytest for upstream's tests (kept in {folder})")
+        _fill(folder, lock)
+    return folder
+
+
+def _fill(folder: Path, lock: Path) -> None:
+    """Put what the lock names into ``folder``, which appears complete or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    words = [*isolated(sys.executable, "pip"), "install", "--quiet", "--disable-pip-version-check"]
+    words += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--ignore-requires-python"]
+    with tempfile.TemporaryDirectory(prefix=".fill-", dir=folder.parent) as name:
+        place = Path(name) / "packages"
+        try:
+            # Pure Python: it serves any interpreter, whichever this one is.
+            run([*words, "--platform", "any", "--target", place, "--requirement", lock])
+        except CommandFailed as error:
+            lines = error.stderr_tail.strip().splitlines() or [error.message]
+            raise HostError(
+                f"pip could not fetch what upstream's tests need: {lines[-1]}",
+                hint=f"or install {', '.join(MODULES)} into the environment itself",
+            ) from None
+        if not folder.is_dir():
+            shutil.move(place, folder)
