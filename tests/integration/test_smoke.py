@@ -111,6 +111,19 @@ def test_a_given_checkpoint_is_decoded_to_pictures(tmp_path):
     assert decoded != (out / "t2i-1.png").read_bytes()
 
 
+def test_a_given_checkpoint_of_any_architecture_is_compared_with_transformers(tmp_path):
+    """``--model`` of a model that no stack concerns: the general scenarios, named after it."""
+    folder = run_inside("mistral", tmp_path)
+    done = smoke("--model", folder, "--scenario", "one", "--scenario", "refusals", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert [scenario["name"] for scenario in report["scenarios"]] == ["model/one", "model/refusals"]
+    assert report["scenarios"][0]["oracle"]
+    refused = smoke("--model", folder, "--scenario", "t2i")
+    assert refused.returncode == 2
+    assert "there is no scenario 't2i' for this artifact" in refused.stderr
+
+
 def test_a_port_in_use_is_said_before_anything_is_loaded():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -148,6 +161,8 @@ def test_killed_while_vllm_serves_it_leaves_nothing(tmp_path):
             said.append(line)
             if "server: engine ready" in line:
                 break
+        else:
+            pytest.fail("".join(said))
         below = {pid: start_time(pid) for pid in lifeline.descendants(process.pid)}
         ports = listening(below)
         # The test's own folder has too long a name for sockets.

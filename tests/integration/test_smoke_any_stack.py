@@ -94,3 +94,24 @@ def test_an_imported_stack_is_proved_and_breaks_nothing(python):
     assert set(states.values()) == {"same"}
     assert report["warnings"]
     assert all("preemption" in text for text in report["warnings"])
+
+
+def test_another_environment_and_another_model(python):
+    """``--against`` an environment whose stack has a part in neither model nor sampling."""
+    asked = ["--architecture", "gemma", "--scenario", "gemma/batch", "--scenario", "gemma/refusals"]
+    done = tool("smoke", "--python", python, "--against", PYTHON, *asked, "--json")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    against = json.loads(done.stdout)["against"]
+    rows = {row["scenario"]: row for row in against["rows"]}
+    assert {row["state"] for row in rows.values()} == {"same"}
+    assert all(time > 0 for time in rows["gemma/batch"]["step_ms"])
+    refused = {row["request"]: row for row in rows["gemma/refusals"]["refusals"]}
+    assert "top_p must be in (0, 1]" in refused["top_p 1.5"]["here"]
+    assert against["subject"]["location"] == str(PYTHON)
+
+
+def test_what_no_model_can_be_made_of_is_refused_by_name(python):
+    done = tool("smoke", "--python", python, "--architecture", "GemaForCausalLM")
+    assert done.returncode == 2
+    assert "--architecture GemaForCausalLM: neither vLLM nor transformers has" in done.stderr
+    assert "near: GemmaForCausalLM" in done.stderr

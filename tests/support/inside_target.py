@@ -287,5 +287,12 @@ def check_pipeline(folder):
     assert "the image that begins at token 0 is not finished" in message
 
 
+def check_mistral(folder):
+    """A checkpoint that no stack has a part in, for ``--model``."""
+    from patchkit_worker.general.checkpoints import write_checkpoint
+
+    write_checkpoint("MistralForCausalLM", folder)
+
+
 if __name__ == "__main__":
     globals()[f"check_{sys.argv[1]}"](Path(sys.argv[2]))

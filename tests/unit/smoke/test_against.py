@@ -2,6 +2,9 @@
 
 import pytest
 
+from vllm_patchkit.errors import UsageError
+from vllm_patchkit.launch.subject import Subject
+from vllm_patchkit.smoke import run_against
 from vllm_patchkit.smoke.against import compare
 from vllm_patchkit.smoke.options import SmokeOptions
 from vllm_patchkit.smoke.report import Report
@@ -49,6 +52,35 @@ def test_the_first_difference_is_named(there, first):
     assert not report.ok
 
 
+def refuse(*reasons):
+    """Return a run whose requests were refused for these reasons; None is served."""
+    report = make()
+    for number, reason in enumerate(reasons):
+        fields = {"scenario": "qwen3/one", "request": f"edge {number}", "logprobs": None}
+        tokens = [1] if reason is None else []
+        report.add({"event": "answer", **fields, "tokens": tokens, "refused": reason})
+    return report
+
+
+def test_a_refusal_of_one_side_only_is_named_with_its_words():
+    here, there = refuse("ValueError: no", None, "a", None), refuse(None, "B: no", "b", None)
+    (row,) = compare(here, there, own=()).rows
+    assert row.state == "different"
+    assert row.differences == (
+        "edge 0: refused here only: ValueError: no",
+        "edge 1: refused on the release only: B: no",
+    )
+    assert row.to_json()["refusals"] == [
+        {"request": "edge 0", "here": "ValueError: no", "there": None},
+        {"request": "edge 1", "here": None, "there": "B: no"},
+        {"request": "edge 2", "here": "a", "there": "b"},
+    ]
+
+
+def test_other_words_for_the_same_refusal_are_no_difference():
+    assert compare(refuse("a"), refuse("b"), own=()).ok
+
+
 def test_the_same_request_asked_twice_is_two():
     twice = (GOOD, ("request-0", [4], None))
     assert compare(make(*twice), make(*twice), own=()).ok
@@ -79,3 +111,10 @@ def test_a_stacks_own_scenarios_are_not_compared():
     assert compare(make(GOOD, name="t2i"), make(name="t2i"), own=("t2i",)).rows[0].state == (
         "only there"
     )
+
+
+def test_with_scenarios_of_the_stack_s_own_alone_there_is_nothing_to_compare():
+    report = make(name="t2i")
+    report.plan["own"] = ["t2i"]
+    with pytest.raises(UsageError, match="--against has nothing to compare"):
+        run_against(report, Subject(kind="environment", location="e", argv=()), print)

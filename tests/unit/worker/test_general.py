@@ -5,6 +5,7 @@ import pytest
 from vllm_patchkit.worker import events
 from vllm_patchkit.worker.engine import is_float32
 from vllm_patchkit.worker.general import judge, offline, serving
+from vllm_patchkit.worker.general.architectures import find_architecture
 from vllm_patchkit.worker.general.checkpoints import short_name
 from vllm_patchkit.worker.general.engine import engine_arguments
 from vllm_patchkit.worker.general.oracle import Case, is_clear
@@ -92,6 +93,31 @@ def test_the_engine_is_small_so_that_load_happens(tmp_path, fields, dtype, exact
     # One request of full length has to fit, all of them must not.
     room = arguments["num_gpu_blocks_override"] * arguments["block_size"]
     assert arguments["max_model_len"] < room < 521
+
+
+OURS = ("GemmaForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel", "BertModel")
+THEIRS = ("GemmaForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel", "JAISLMHeadModel")
+
+
+@pytest.mark.parametrize("name", ["GemmaForCausalLM", "gemma", "Gemma"])
+def test_an_architecture_goes_by_its_name_and_by_that_of_its_scenarios(name):
+    assert find_architecture(name, OURS, THEIRS) == "GemmaForCausalLM"
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("BertModel", "vLLM has no such model", "a name such as"),
+        ("JAISLMHeadModel", "transformers, the oracle, has no such model", "near: GPT2LMHeadModel"),
+        ("LamaForCausalLM", "neither vLLM nor transformers", "near: LlamaForCausalLM"),
+    ],
+)
+def test_an_architecture_that_is_not_there_is_refused_by_name(name, message, hint):
+    with pytest.raises(events.WrongOptions) as error:
+        find_architecture(name, OURS, THEIRS)
+    assert error.value.message.startswith(f"--architecture {name}: ")
+    assert message in error.value.message
+    assert error.value.hint.startswith(hint)
 
 
 def test_models_are_called_by_their_architecture():

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from vllm_patchkit.errors import UsageError
 from vllm_patchkit.launch.session import Packages, listen
 from vllm_patchkit.launch.subject import Event, Subject
 from vllm_patchkit.smoke.against import Comparison, compare
@@ -44,9 +45,17 @@ def run_smoke(
 def run_against(
     report: Report, base: Subject, observe: Callable[[Event, Report], None]
 ) -> Comparison:
-    """Run the general scenarios of ``report`` on a release without its patches, and compare."""
+    """Run the general scenarios of ``report`` on a release without its patches, and compare.
+
+    :raises UsageError: only scenarios of the stack's own were asked for.
+    """
     own = report.plan["own"] if report.plan is not None else ()
     names = tuple(name for name in report.selected if name not in own)
+    if own and not names:
+        raise UsageError(
+            "--against has nothing to compare: the release has no scenarios of the stack's own",
+            hint="ask for a general one too, or for none by name, which is all",
+        )
     options = replace(
         report.options, own_scenarios=False, unpatched=True, digests={}, scenarios=names
     )

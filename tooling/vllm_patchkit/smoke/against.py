@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vllm_patchkit.smoke.report import Report
@@ -22,6 +22,7 @@ class Row:
     :param differences: for each request that differs the place of the token, and both tokens.
     :param logprob: the largest difference of a log probability that both sides report.
     :param step_ms: the median time of an engine's step, here and there.
+    :param refusals: request -> why it was refused, here and there.
     """
 
     scenario: str
@@ -29,6 +30,7 @@ class Row:
     differences: tuple[str, ...] = ()
     logprob: float | None = None
     step_ms: tuple[float | None, float | None] = (None, None)
+    refusals: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
     @property
     def first(self) -> str | None:
@@ -43,6 +45,10 @@ class Row:
             "differences": list(self.differences),
             "logprob_difference": self.logprob,
             "step_ms": list(self.step_ms),
+            "refusals": [
+                {"request": name, "here": here, "there": there}
+                for name, (here, there) in self.refusals.items()
+            ],
         }
 
 
@@ -93,7 +99,9 @@ def _compare_scenario(
     if here.get("known_fault"):
         return Row(scenario=name, state="not compared")
     mine, theirs = _answers(patched, name), _answers(base, name)
-    found = [*find_differences(mine, theirs), *find_outcome(here, there)]
+    refused = find_refusals(mine, theirs)
+    found = [*describe_refusals(refused), *find_differences(mine, theirs, besides=refused)]
+    found += find_outcome(here, there)
     difference = logprob_difference(mine, theirs)
     if difference is not None and difference > BOUND:
         found.append(f"log probabilities are off by {difference:.1e}, limit {BOUND:.0e}")
@@ -103,6 +111,7 @@ def _compare_scenario(
         differences=tuple(found),
         logprob=difference,
         step_ms=(here.get("step_ms"), there.get("step_ms")),
+        refusals=refused,
     )
 
 
@@ -118,9 +127,34 @@ def _answers(report: Report, scenario: str) -> dict[str, Json]:
     return found
 
 
-def find_differences(here: Mapping[str, Json], there: Mapping[str, Json]) -> Iterator[str]:
-    """Yield each request whose tokens differ, and where they begin to."""
+def find_refusals(
+    here: Mapping[str, Json], there: Mapping[str, Json]
+) -> dict[str, tuple[str | None, str | None]]:
+    """Return the requests that either side refused, and why."""
+    both = [request for request in here if request in there]
+    found = {name: (here[name].get("refused"), there[name].get("refused")) for name in both}
+    return {name: reasons for name, reasons in found.items() if reasons != (None, None)}
+
+
+def describe_refusals(refused: Mapping[str, tuple[str | None, str | None]]) -> Iterator[str]:
+    """Yield each request that one side alone refuses."""
+    for request, (here, there) in refused.items():
+        if there is None:
+            yield f"{request}: refused here only: {here}"
+        elif here is None:
+            yield f"{request}: refused on the release only: {there}"
+
+
+def find_differences(
+    here: Mapping[str, Json], there: Mapping[str, Json], *, besides: Container[str] = ()
+) -> Iterator[str]:
+    """Yield each request whose tokens differ, and where they begin to.
+
+    :param besides: requests that are not looked at.
+    """
     for request in dict.fromkeys((*here, *there)):
+        if request in besides:
+            continue
         if request not in here or request not in there:
             yield f"{request}: answered on one side only"
             continue

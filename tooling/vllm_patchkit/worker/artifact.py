@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import events
+from .general.architectures import require_architectures
 from .identity import Installed, check_files, find_installed
 from .job import Job
 from .ladder import climb
@@ -35,7 +36,9 @@ def run(job: Job) -> None:
     climb(installed, job, [name for proof in proofs.values() for name in proof.architectures])
     declared = [record.metadata.get("smoke", {}) for record in installed.records]
     usual = [name for table in declared for name in table.get("architectures", ())]
-    job = replace(job, architectures=job.architectures or tuple(usual))
+    if job.model is None and not job.checks_only:
+        wanted = require_architectures(job.architectures or usual)
+        job = replace(job, architectures=wanted)
     write_plan(job, make_plan(job, proofs))
 
 

@@ -145,7 +145,10 @@ def check_files(
     if not installed.records and unpatched:
         return events.check(STAGE, "a release without a stack", True, installed.dist_info.name)
     if not installed.records:
-        detail = f"{installed.dist_info.name} has no {RECORDS}/ record: it was never patched"
+        detail = (
+            f"{installed.dist_info.name} has no {RECORDS}/ record: it was never patched; "
+            "smoke --unpatched takes a release as it is"
+        )
         return events.check(STAGE, "the artifact is a patched vLLM", False, detail)
     results = [_check_wanted(installed, wanted)]
     for record in installed.records:

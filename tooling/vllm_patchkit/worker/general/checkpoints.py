@@ -19,7 +19,7 @@ DEFAULT = ("Qwen3ForCausalLM", "LlamaForCausalLM", "Qwen3MoeForCausalLM")
 # Of the fields that a configuration has, these are made small.
 SMALL: dict[str, Any] = {
     "hidden_size": 64,
-    "intermediate_size": 160,
+    "intermediate_size": 256,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
@@ -29,12 +29,23 @@ SMALL: dict[str, Any] = {
     "num_local_experts": 8,
     "num_experts_per_tok": 2,
     "moe_intermediate_size": 64,
-    "tie_word_embeddings": False,
+    "shared_expert_intermediate_size": 64,
+    "ffn_dim": 256,
+    "ffn_hidden_size": 256,
+    "word_embed_proj_dim": 64,
+    "rotary_dim": 16,
+    "sliding_window": None,
 }
+# Of a model whose heads divide the hidden size: no attention kernel takes fewer than 32 dimensions.
+DIVIDED = {"num_attention_heads": 2, "num_key_value_heads": 1}
 # What tells an architecture's model from the first one's.
 VARIED: dict[str, dict[str, Any]] = {
     "LlamaForCausalLM": {"num_key_value_heads": 4, "tie_word_embeddings": True},
     "Qwen3MoeForCausalLM": {"norm_topk_prob": True},
+    # These insist on a window.
+    "Gemma2ForCausalLM": {"sliding_window": CONTEXT},
+    "Gemma3ForCausalLM": {"sliding_window": CONTEXT},
+    "Cohere2ForCausalLM": {"sliding_window": CONTEXT},
 }
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<system>", "<user>", "<assistant>", "<end>")
 CHARACTERS = "".join(map(chr, range(0x20, 0x7F)))
@@ -75,8 +86,12 @@ def write_checkpoint(architecture: str, folder: Path) -> None:
 def make_config(kind: Any, architecture: str) -> Any:
     """Return the configuration of a tiny model, which has no field that its class does not have."""
     usual = kind.config_class()
-    wanted = {**SMALL, **VARIED.get(architecture, {})}
+    divided = {} if hasattr(usual, "head_dim") else DIVIDED
+    wanted = {**SMALL, **divided, **VARIED.get(architecture, {})}
     fields = {name: value for name, value in wanted.items() if hasattr(usual, name)}
+    if hasattr(usual, "layer_types"):
+        # A window is longer than any request here, and not every backend has one.
+        fields["layer_types"] = ["full_attention"] * SMALL["num_hidden_layers"]
     tokens = {"pad_token_id": len(CHARACTERS), "bos_token_id": len(CHARACTERS) + 1}
     return kind.config_class(
         **fields,

@@ -12,7 +12,7 @@ from .checkpoints import CONTEXT, short_name
 from .oracle import Case
 
 if TYPE_CHECKING:
-    from vllm import SamplingParams
+    from vllm import LLM, SamplingParams
 
 # Longer prompts come in chunks.
 BATCHED_TOKENS = 64
@@ -54,6 +54,11 @@ def context_of(job: Job) -> int:
         return CONTEXT
     config = json.loads((Path(job.model) / "config.json").read_text(encoding="utf-8"))
     return min(CONTEXT, int(config.get("max_position_embeddings") or CONTEXT))
+
+
+def context_of_engine(llm: LLM) -> int:
+    """Return the length that requests may have."""
+    return int(llm.llm_engine.model_config.max_model_len)
 
 
 def prompt_of(case: Case) -> Any:

@@ -20,6 +20,7 @@ class Answer:
 
     :param expected: whether they have to be the oracle's.
     :param logprobs: for each token the log probability of it and of some others, by token.
+    :param refused: why the request was not served.
     """
 
     request: str
@@ -27,6 +28,7 @@ class Answer:
     tokens: tuple[int, ...]
     expected: bool = True
     logprobs: tuple[Mapping[int, float], ...] | None = None
+    refused: str | None = None
 
 
 def find_problems(answer: Answer) -> list[str]:
@@ -105,4 +107,9 @@ def _as_fields(answer: Answer) -> dict[str, Any]:
     if answer.logprobs is not None:
         pairs = zip(answer.tokens, answer.logprobs, strict=True)
         chosen = [round(float(row[token]), 6) for token, row in pairs]
-    return {"request": answer.request, "tokens": list(answer.tokens), "logprobs": chosen}
+    return {
+        "request": answer.request,
+        "tokens": list(answer.tokens),
+        "logprobs": chosen,
+        "refused": answer.refused,
+    }

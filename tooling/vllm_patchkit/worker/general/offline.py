@@ -16,6 +16,7 @@ from .checkpoints import short_name
 from .engine import BATCHED_TOKENS, cases_file, engine_arguments, greedy, prompt_of
 from .judge import Answer, report
 from .oracle import Case, read_cases
+from .refusals import refusals
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
@@ -180,6 +181,9 @@ def sampled(scenario: Scenario) -> None:
         {"presence_penalty": 0.9},
         {"logit_bias": {10: 4.0, 11: -4.0}},
         {"min_tokens": 10},
+        {"allowed_token_ids": list(range(30, 60))},
+        {"stop_token_ids": list(range(50, 60))},
+        {"n": 2},
     ]
     params = [SamplingParams(temperature=1.1, seed=SEED, max_tokens=12, **kind) for kind in kinds]
     for kind, one_kind in zip(kinds, params, strict=True):
@@ -237,6 +241,7 @@ SCENARIOS: dict[str, Callable[[Scenario], None]] = {
     "stop": stop,
     "n": several,
     "abort": abort,
+    "refusals": refusals,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ..machine import available_memory
 from . import offline, serving, streaming
 from .checkpoints import DEFAULT, short_name, write_checkpoint
 from .engine import REAL_MODEL, cases_file, folder_of
-from .oracle import Oracle, make_cases, make_plain_cases, save_cases
+from .oracle import Case, Oracle, make_cases, make_plain_cases, save_cases
 
 # In float32, of a checkpoint in 16 bits, and as much again while it is loaded.
 ORACLE_FACTOR = 4
@@ -46,18 +47,33 @@ def prepare(job: Job, architectures: tuple[str, ...]) -> None:
             continue
         events.note("general", f"transformers: {short}")
         folder = folder_of(job, name)
-        if job.model is None:
-            write_checkpoint(name, folder)
         if job.model is not None and not fits(Path(job.model)):
             save_cases(make_plain_cases(folder), cases_file(job, name))
             detail = "too large for transformers in float32 in this machine's memory"
             events.check("general", f"{short}: no oracle", True, detail)
             continue
-        cases = make_cases(Oracle(folder))
+        cases = make_cases(Oracle(folder)) if job.model else make_tiny(name, folder)
         save_cases(cases, cases_file(job, name))
         margin = min(case.margin for case in cases)
         detail = f"{len(cases)} requests, smallest margin {margin:.2g}"
         events.check("general", f"{short}: answers of transformers", True, detail)
+
+
+def make_tiny(architecture: str, folder: Path) -> list[Case]:
+    """Write a tiny model and return what transformers answers.
+
+    :raises events.WrongOptions: transformers cannot make or run one so small.
+    """
+    try:
+        write_checkpoint(architecture, folder)
+        return make_cases(Oracle(folder))
+    except Exception as error:
+        traceback.print_exc()
+        raise events.WrongOptions(
+            f"{architecture}: transformers gives no tiny model to compare with "
+            f"({type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]})",
+            "name another --architecture, or give a checkpoint of it with --model",
+        ) from None
 
 
 def fits(model: Path) -> bool:

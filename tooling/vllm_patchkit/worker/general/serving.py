@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import events
@@ -11,7 +12,7 @@ from ..job import Job
 from ..server import MODEL, serve
 from .checkpoints import short_name
 from .engine import cases_file, context_of, engine_arguments
-from .judge import report
+from .judge import Answer, report
 from .oracle import Case, read_cases
 
 if TYPE_CHECKING:
@@ -19,6 +20,25 @@ if TYPE_CHECKING:
 
 NAME = "server"
 STAGE = "serve"
+# What may be refused; which of it is, ``--against`` compares.
+EDGES: tuple[tuple[str, Any], ...] = (
+    ("temperature", -1),
+    ("temperature", "warm"),
+    ("top_p", 0),
+    ("n", 0),
+    ("max_tokens", 0),
+    ("logprobs", 1000),
+    ("stop", ["a", "b"]),
+    ("echo", True),
+    ("suffix", "x"),
+    ("best_of", 2),
+    ("logit_bias", {"1000000": 1}),
+    ("stream_options", {"include_usage": True}),
+    ("prompt", []),
+    ("prompt", [1_000_000]),
+    ("model", "another"),
+    ("unknown_parameter", 1),
+)
 
 
 def run(job: Job, architecture: str) -> None:
@@ -28,7 +48,8 @@ def run(job: Job, architecture: str) -> None:
         started = time.monotonic()
         problems = ask_all(client, cases[:3], chat, exact=is_float32(job))
         problems += check_refusal(client, cases[0], context_of(job))
-        report(f"{short_name(architecture)}/{NAME}", [], problems, started)
+        refused = [ask_edge(client, cases[0], name, value) for name, value in EDGES]
+        report(f"{short_name(architecture)}/{NAME}", refused, problems, started)
 
 
 def ask_all(client: OpenAI, cases: list[Case], chat: Case, *, exact: bool) -> list[str]:
@@ -75,6 +96,19 @@ def check_usage(case: Case, usage: Any) -> list[str]:
     counted = (usage.prompt_tokens, usage.completion_tokens)
     expected = (len(case.prompt_ids), len(case.tokens) if case.tokens else counted[1])
     return [] if counted == expected else [f"{case.name}: usage {counted}, expected {expected}"]
+
+
+def ask_edge(client: OpenAI, case: Case, name: str, value: Any) -> Answer:
+    """Return whether the server takes a parameter, and if not, what it says."""
+    from openai import APIStatusError
+
+    refused = None
+    try:
+        body = {**_fields(replace(case, max_tokens=2)), name: value}
+        client.post("/completions", body=body, cast_to=object)
+    except APIStatusError as error:
+        refused = f"{error.status_code}: {error.message}"[:300]
+    return Answer(request=f"{name} {value}", case=case, tokens=(), expected=False, refused=refused)
 
 
 def check_refusal(client: OpenAI, case: Case, context: int) -> list[str]:
