@@ -10,6 +10,7 @@ import json
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from vllm_patchkit.host.terminal import Console
 
 pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.timeout(2400)]
 TAG = "vllm-patchkit-test:real"
+WHEELHOUSE = ROOT / "build" / "wheelhouse-cpu"
 START_S = 400.0
 STOP_S = 10
 REQUIREMENTS_MB = 2000
@@ -38,12 +40,12 @@ ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HU
 
 
 @pytest.fixture(scope="module")
-def image(engine: Docker, base_image: str) -> BuiltImage:
-    """The image, or a skip where `make container` has not prepared what it is made of."""
-    wheel, wheelhouse = ROOT / "build" / "wheel-cpu-cp311", ROOT / "build" / "wheelhouse-cpu"
-    if not (wheel.is_file() and (wheelhouse / ".ready").is_file()):
+def plan(base_image: str) -> ImagePlan:
+    """The image's, or a skip where `make container` has not prepared what it is made of."""
+    wheel = ROOT / "build" / "wheel-cpu-cp311"
+    if not (wheel.is_file() and (WHEELHOUSE / ".ready").is_file()):
         pytest.skip("the wheel and its requirements are not there: make container")
-    plan = ImagePlan(
+    return ImagePlan(
         files=find_files(ROOT),
         base_image=base_image,
         wheel=read_wheel_facts(ROOT / wheel.read_text().strip()),
@@ -52,8 +54,31 @@ def image(engine: Docker, base_image: str) -> BuiltImage:
         revision="",
         epoch=1759276800,
     )
-    engine.tags.add(TAG)
-    return build_image(connect(), plan, [TAG], Console(), wheelhouse=wheelhouse)
+
+
+def build(engine: Docker, plan: ImagePlan, tag: str) -> BuiltImage:
+    engine.tags.add(tag)
+    return build_image(connect(), plan, [tag], Console(), wheelhouse=WHEELHOUSE)
+
+
+@pytest.fixture(scope="module")
+def image(engine: Docker, plan: ImagePlan) -> BuiltImage:
+    return build(engine, plan, TAG)
+
+
+@pytest.fixture(scope="module")
+def foreign(
+    engine: Docker, image: BuiltImage, plan: ImagePlan, tmp_path_factory: pytest.TempPathFactory
+) -> BuiltImage:
+    """The image of somebody's diffs: its requirements are there from the one before."""
+    place = tmp_path_factory.mktemp("foreign")
+    words = ["--base", "vllm==0.11.0", "--name", "slow_steps", "--python-only"]
+    diffs = str(ROOT / "tests" / "data" / "slow_steps")
+    assert main(["import", diffs, *words, "--into", str(place)]) == 0
+    words = ["--flavor", "cpu", "--python-tag", "cp311", "--out", str(place)]
+    assert main(["wheel", "--stack", str(place / "slow_steps"), *words]) == 0
+    wheel = read_wheel_facts(next(place.glob("*.whl")))
+    return build(engine, replace(plan, wheel=wheel), "vllm-patchkit-test:foreign")
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +198,18 @@ def test_it_stops_while_it_is_still_starting(
         assert container.attrs["State"]["ExitCode"] != 137
 
 
+def test_the_cheap_checks_of_a_gpu_run_need_no_gpu(
+    image: BuiltImage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On an engine without a GPU runtime: no ``--gpus``, and the rest of the ladder is climbed."""
+    words = ["smoke", "--image", image.digest, "--device", "cuda", "--checks-only", "--json"]
+    code = main(words)
+    report = json.loads(capsys.readouterr().out)
+    assert code == 0, report
+    assert any("no GPU is here" in text for text in report["warnings"])
+    assert "touched modules import" in {check["name"] for check in report["checks"]}
+
+
 def test_the_smoke_passes_inside(
     engine: Docker, image: BuiltImage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,3 +224,18 @@ def test_the_smoke_passes_inside(
         check=True,
     )
     assert left.stdout == b""
+
+
+def test_the_image_of_any_stack_is_proved_against_another_image(
+    image: BuiltImage, foreign: BuiltImage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The foreign stack has no fix of the release's, so what is compared is what both leave."""
+    words = ["smoke", "--image", foreign.digest, "--against", image.digest, "--json"]
+    asked = ["--architecture", "llama", "--scenario", "llama/one", "--scenario", "llama/batch"]
+    code = main([*words, *asked])
+    printed = capsys.readouterr()
+    assert code == 0, printed.out + printed.err[-4000:]
+    report = json.loads(printed.out)
+    assert [stack["name"] for stack in report["artifact"]["stacks"]] == ["slow_steps"]
+    assert [row["state"] for row in report["against"]["rows"]] == ["same", "same"]
+    assert report["against"]["subject"]["location"] == image.digest

@@ -305,3 +305,14 @@ def test_an_image_is_read_without_being_run(
     ):
         pass
     assert engine.client.api.containers(all=True) == before
+
+
+def test_where_a_gpu_is_needed_the_missing_runtime_is_named(
+    base_image: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if Path("/dev/nvidiactl").exists():
+        pytest.skip("this machine has a GPU")
+    assert main(["smoke", "--image", base_image, "--device", "cuda"]) == 3
+    printed = capsys.readouterr().err
+    assert "could not select device driver" in printed
+    assert "NVIDIA Container Toolkit" in printed
