@@ -1,10 +1,12 @@
 """Five faults in five files of vLLM, each a changed number, and what ``--against`` says of them."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from vllm_patchkit.cli import main
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.launch.base_environment import base_environment
 from vllm_patchkit.launch.subject import find_environment
@@ -15,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(os.environ.get("SMOKE_TEST_PYTHON", ROOT / "build/env-cpu/bin/python"))
 OPTIONS = SmokeOptions(
     architectures=("LlamaForCausalLM",),
-    scenarios=("one", "sampled", "logprobs"),
+    scenarios=("one", "sampled", "logprobs", "refusals"),
     own_scenarios=False,
     unpatched=True,
 )
@@ -73,9 +75,26 @@ def measure(faults=()):
         return run_smoke(base, OPTIONS, lambda event, report: None)
 
 
-def test_each_of_five_faults_is_named():
-    release = measure()
-    assert release.ok, (release.problems, release.checks, release.scenarios)
+@pytest.fixture(scope="module")
+def release():
+    """What the release says of itself."""
+    found = measure()
+    assert found.ok, (found.problems, found.checks, found.scenarios)
+    return found
+
+
+def test_a_model_that_the_stack_does_not_concern_is_what_it_was(release):
+    """Greedy and seeded tokens, penalties, biases, masks, log probabilities, refusals."""
+    options = replace(OPTIONS, unpatched=False)
+    patched = run_smoke(find_environment(PYTHON), options, lambda event, report: None)
+    found = compare(patched, release, own=())
+    assert [(row.scenario, row.differences) for row in found.rows] == [
+        (f"llama/{name}", ()) for name in OPTIONS.scenarios
+    ]
+    assert found.ok
+
+
+def test_each_of_five_faults_is_named(release):
     for faults in (ATTENTION, SAMPLER):
         found = compare(measure(faults), release, own=())
         rows = {row.scenario: row for row in found.rows}
@@ -85,3 +104,13 @@ def test_each_of_five_faults_is_named():
         if faults is SAMPLER:
             # What none of them touches is the same.
             assert rows["llama/one"].state == "same"
+
+
+def test_a_release_is_taken_only_where_that_is_said(capsys):
+    """``--unpatched``: without it the release that a stack is cut from is the wrong artifact."""
+    with base_environment(find_environment(PYTHON), Console(quiet=True)) as base:
+        words = ["smoke", "--python", base.location, "--checks-only"]
+        assert main(words) == 1
+        assert "--unpatched" in capsys.readouterr().out
+        assert main([*words, "--unpatched"]) == 0
+        assert "no stack" in capsys.readouterr().out

@@ -175,9 +175,23 @@ def test_image_fields_of_completions_become_extra_args():
     assert request.vllm_xargs == {"a": 1}
 
 
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": 320,
+    "max_position_embeddings": 256,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "torch_dtype": "float32",
+}
+
+
 def test_other_models_keep_sampler_processors_and_scheduler(start_engine, tmp_path):
     """An engine for another model has nothing of the stack in it."""
-    from other_models import CONFIGS
     from vllm.v1.core.kv_cache_manager import KVCacheManager
     from vllm.v1.core.sched.scheduler import Scheduler
     from vllm.v1.sample.logits_processor.builtin import (
@@ -187,7 +201,7 @@ def test_other_models_keep_sampler_processors_and_scheduler(start_engine, tmp_pa
     )
     from vllm.v1.sample.sampler import Sampler
 
-    (tmp_path / "config.json").write_text(json.dumps(CONFIGS["llama"]))
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
     engine = start_engine(
         SimpleNamespace(path=tmp_path),
         load_format="dummy",
