@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .offline import Scenario
 
 TOKENS = 4
+# With a seed, so that what is drawn is the same on both sides.
+USUAL: dict[str, Any] = {"temperature": 0.0, "seed": 7, "max_tokens": TOKENS}
 # No release can serve these.
 HOPELESS = ("temperature -1", "n 0", "a prompt that is too long")
 PARAMETERS: tuple[tuple[str, Any], ...] = (
@@ -73,7 +75,7 @@ def ask(scenario: Scenario, name: str, case: Case, **fields: Any) -> None:
     tokens: tuple[int, ...] = ()
     refused = None
     try:
-        params = SamplingParams(**{"temperature": 0.0, "max_tokens": TOKENS, **fields})
+        params = SamplingParams(**{**USUAL, **fields})
         (result,) = scenario.llm.generate([prompt_of(case)], [params], use_tqdm=False)
         tokens = tuple(result.outputs[0].token_ids)
     except Exception as error:
