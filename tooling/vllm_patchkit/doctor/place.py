@@ -17,6 +17,7 @@ def check_place(facts: Facts) -> Iterator[Finding]:
     yield from _moved(facts)
     yield from _shadowed(facts)
     yield from _libraries(facts)
+    yield from _startup(facts)
 
 
 def leave(entry: str, winner: str, facts: Facts) -> str:
@@ -50,7 +51,8 @@ def _shadowed(facts: Facts) -> Iterator[Finding]:
             severity=Severity.ERROR,
             what=f"`import {rows[0][0]}` loads {rows[0][1]}; {folder} hides {names}{more}",
             why="vLLM and what it needs import these names and get other code",
-            remedy=leave(entry, rows[0][1], facts) + (" and the others" if rows[1:] else ""),
+            remedy=leave(entry, rows[0][1], facts)
+            + (" and the others" if rows[1:] and folder == facts["cwd"] else ""),
         )
 
 
@@ -105,4 +107,16 @@ def _libraries(facts: Facts) -> Iterator[Finding]:
             why="the loader takes it before the libraries that torch brings: undefined symbols, or "
             "another CUDA than torch was built for",
             remedy=f"take {' and '.join(folders)} off LD_LIBRARY_PATH",
+        )
+
+
+def _startup(facts: Facts) -> Iterator[Finding]:
+    for line in facts["startup"]:
+        yield Finding(
+            code="startup-error",
+            severity=Severity.WARNING,
+            what=f"Python complains when it starts: {line}",
+            why="what that file was to do is left out: an editable install is not found, a hook is "
+            "not set",
+            remedy="install the package that the file belongs to again, or remove the file",
         )

@@ -23,6 +23,7 @@ from vllm_patchkit.doctor.probe_files import check_files, distributions, needed,
 from vllm_patchkit.doctor.probe_path import FOLDERS, SEEN
 from vllm_patchkit.doctor.probe_place import environment, foreign_libraries, shadows
 
+FAULTS = ("missing", "changed", "unreadable")
 ABI_MARK = re.compile(rb"_ZN3c105ErrorC[12]ENS_14SourceLocationE(NSt7__cxx11|Ss)")
 
 
@@ -146,19 +147,24 @@ def gpus() -> dict[str, Any] | None:
             "devices": [],
         }
     devices = []
-    for line in done.stdout.decode().splitlines():
+    for line in done.stdout.decode("utf-8", "replace").splitlines():
         parts = [part.strip() for part in line.split(",")]
         if len(parts) == 5:
             devices.append(
                 {
                     "name": parts[0],
-                    "total_mib": int(float(parts[1])),
-                    "free_mib": int(float(parts[2])),
+                    "total_mib": mebibytes(parts[1]),
+                    "free_mib": mebibytes(parts[2]),
                     "driver": parts[3],
                     "capability": parts[4],
                 }
             )
     return {"error": None, "devices": devices}
+
+
+def mebibytes(text: str) -> int | None:
+    """A number of nvidia-smi's; None for "[N/A]", as where a GPU shares the machine's memory."""
+    return int(float(text)) if re.match(r"\d+(\.\d+)?$", text) else None
 
 
 def free_bytes(path: str) -> dict[str, int] | None:
@@ -208,7 +214,7 @@ def facts(*, hashes: bool) -> dict[str, Any]:
             if key.startswith(("VLLM_", "CUDA_", "LD_", "PYTHON", "NCCL_", "HF_"))
         },
         "distributions": installed,
-        "files": [one for one in files if not one["record"] or one["missing"] or one["changed"]],
+        "files": [one for one in files if any(one[key] for key in FAULTS) or not one["record"]],
         "files_checked": sum(one["checked"] for one in files),
         "torn": torn([folder for folder in FOLDERS if folder.endswith("-packages")]),
         "shadows": shadows(modules),
@@ -233,6 +239,6 @@ def facts(*, hashes: bool) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Print the facts."""
-    json.dump(facts(hashes="--hashes" in sys.argv), sys.stdout)
+def main(mark: str) -> None:
+    """Print the facts, on a line that begins with a mark; a .pth file may print others."""
+    print("\n" + mark + json.dumps(facts(hashes="--hashes" in sys.argv)))

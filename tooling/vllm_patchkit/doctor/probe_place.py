@@ -6,12 +6,15 @@ Part of the probe: standard library alone, Python 3.8, nothing is written.
 from __future__ import annotations
 
 import os
+import re
 import sys
+import zipfile
 from typing import Any
 
 from vllm_patchkit.doctor.probe_path import FOLDERS, SEEN, STDLIB
 
 SITES = ("site-packages", "dist-packages")
+OWN_ZIP = re.compile(r".*/python3\d+\.zip$")
 # Libraries of which another copy in front makes torch load the wrong one.
 LOADED = ("libtorch", "libc10", "libcudart.so", "libnccl.so", "libcudnn", "libcublas")
 
@@ -25,10 +28,10 @@ def shadows(modules: list[str]) -> list[list[str]]:
         sys.builtin_module_names
     )
     found = []
-    for entry, folder in zip(SEEN, FOLDERS):
+    for entry, folder in dict(zip(SEEN, FOLDERS)).items():
         if os.path.basename(folder) in SITES:
             break
-        if folder == STDLIB or folder.endswith(("lib-dynload", ".zip")):
+        if folder == STDLIB or folder.endswith("lib-dynload") or OWN_ZIP.match(folder):
             own -= set(getattr(sys, "stdlib_module_names", ()))
             continue
         for name in importable(folder):
@@ -38,7 +41,9 @@ def shadows(modules: list[str]) -> list[list[str]]:
 
 
 def importable(folder: str) -> list[tuple[str, str]]:
-    """Module -> file, for what `import` would take out of a folder."""
+    """Module -> file, for what `import` would take out of a folder or a zip file."""
+    if os.path.isfile(folder):
+        return zipped(folder)
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -51,6 +56,17 @@ def importable(folder: str) -> list[tuple[str, str]]:
         elif os.path.isfile(os.path.join(path, "__init__.py")):
             found.append((name, os.path.join(path, "__init__.py")))
     return found
+
+
+def zipped(path: str) -> list[tuple[str, str]]:
+    """Module -> file, for what `import` would take out of a zip file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return []
+    found = [re.match(r"([A-Za-z_]\w*)(?:/__init__)?\.py$", name) for name in names]
+    return [(one.group(1), os.path.join(path, one.group())) for one in found if one]
 
 
 def environment() -> dict[str, Any]:
