@@ -102,7 +102,35 @@ def draw_staggers(report: dict[str, Any], path: Path) -> None:
     both[0].set(ylabel="milliseconds")
     both[0].set_ylim(0, both[0].get_ylim()[1] * 1.12)
     both[0].legend(fontsize="small", loc="lower right")
-    save(figure, f"Emu3.5, 34 B, {size_of(report)}, one H100, async scheduling", path)
+    card = report["versions"]["gpu"].split()[1]
+    save(figure, f"Emu3.5, 34 B, {size_of(report)}, one {card}, async scheduling", path)
+
+
+def draw_windows(report: dict[str, Any], path: Path) -> None:
+    """Draw the time of a step by window, and that of a 64x64 image over the chance of a draft."""
+    steps = report["steps"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+    for images, style in {1: "o-", 2: "s--", 4: "^:", 8: "v-."}.items():
+        rows = [s for s in steps if s["images"] == images]
+        label = f"{images} image{'s' if images > 1 else ''}"
+        left.plot([s["window"] for s in rows], [s["ms"] for s in rows], style, label=label)
+    windows = sorted({s["window"] for s in steps})
+    left.set(title="Time of a step", xlabel="window", ylabel="milliseconds", ylim=(0, None))
+    left.set_xscale("log", base=2)
+    left.set_xticks(windows, [str(window) for window in windows])
+    chances = [percent / 100 for percent in range(100)]
+    single = {s["window"]: s["ms"] for s in steps if s["images"] == 1}
+    for window in (8, 16, 32, 64):
+        means = [sum(chance**n for n in range(window)) for chance in chances]
+        right.plot(chances, [4160 * single[window] / 1000 / mean for mean in means],
+                   label=f"window {window}")  # fmt: skip
+    right.axhline(4098 * single[1] / 1000, color="grey", lw=1, label="window 1")
+    right.set(title="Arithmetic: one image of 64x64", xlabel="chance of a right draft",
+              ylabel="seconds", ylim=(0, None))  # fmt: skip
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    save(figure, "Several positions a step, Emu3.5, 34 B, one H200", path)
 
 
 def draw_acceptance(report: dict[str, Any], path: Path) -> None:
@@ -146,18 +174,20 @@ def save(figure: Any, title: str, path: Path) -> None:
     path.write_text(picture.replace("<defs>", f"{DARK}\n <defs>", 1), encoding="utf-8")
 
 
+def read(name: str) -> dict[str, Any]:
+    """Return a report that lies beside this file."""
+    report: dict[str, Any] = json.loads((HERE / name).read_text(encoding="utf-8"))
+    return report
+
+
 def main() -> None:
-    """Draw every measurement of several numbers of images that lies beside this file."""
-    for path in sorted(HERE.glob("h200*.json")):
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if len(report["results"]) > 1:
-            draw(report, path.with_suffix(".svg"))
-    for path in sorted(HERE.glob("h100-async*.json")):
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if report["options"]["sides"] == "both":
-            draw_staggers(report, path.with_suffix(".svg"))
-    path = HERE / "acceptance.json"
-    draw_acceptance(json.loads(path.read_text(encoding="utf-8")), path.with_suffix(".svg"))
+    """Draw every measurement that has more than one figure."""
+    for name in ("h200", "h200-two-gpus"):
+        draw(read(f"{name}.json"), HERE / f"{name}.svg")
+    for name in ("h200-async", "h100-async"):
+        draw_staggers(read(f"{name}.json"), HERE / f"{name}.svg")
+    draw_windows(read("h200-window.json"), HERE / "h200-window.svg")
+    draw_acceptance(read("acceptance.json"), HERE / "acceptance.svg")
 
 
 if __name__ == "__main__":
