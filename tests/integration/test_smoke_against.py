@@ -29,7 +29,7 @@ SAMPLER = (
     (
         "model_executor/layers/utils.py",
         "logits -= frequency_penalties.unsqueeze(dim=1) *",
-        "logits -= 3 * frequency_penalties.unsqueeze(dim=1) *",
+        "logits += 3 * frequency_penalties.unsqueeze(dim=1) *",
         "sampled",
         "request-0, frequency_penalty",
     ),

@@ -176,16 +176,20 @@ def sampled(scenario: Scenario) -> None:
         {"top_p": 0.7},
         {"min_p": 0.1},
         {"top_k": 5},
-        {"repetition_penalty": 1.4},
-        {"frequency_penalty": 0.8},
-        {"presence_penalty": 0.9},
+        # Long enough for tokens to come again, which is what penalties look at.
+        {"repetition_penalty": 1.4, "max_tokens": 64},
+        {"frequency_penalty": 0.8, "max_tokens": 64},
+        {"presence_penalty": 0.9, "max_tokens": 64},
         {"logit_bias": {10: 4.0, 11: -4.0}},
         {"min_tokens": 10},
         {"allowed_token_ids": list(range(30, 60))},
         {"stop_token_ids": list(range(50, 60))},
         {"n": 2},
     ]
-    params = [SamplingParams(temperature=1.1, seed=SEED, max_tokens=12, **kind) for kind in kinds]
+    params = [
+        SamplingParams(**{"temperature": 1.1, "seed": SEED, "max_tokens": 12} | kind)
+        for kind in kinds
+    ]
     for kind, one_kind in zip(kinds, params, strict=True):
         scenario.ask([first], [one_kind], note=f", {next(iter(kind))}", expected=False)
 
