@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Measure what a step costs whose sequences compute several tokens each: measure-window.py OUT.
+"""Measure what several image tokens a step cost: measure-window.py OUT.
 
-Runs in the interpreter that has the patched vLLM, on one GPU. N images of L positions are 2N plain
-sequences that compute L tokens of their prompts in a step, at about 2,000 tokens of context, in one
-engine with the dimensions of Emu3.5; and, apart from it, the LM head over the visual tokens for 2NL
-rows with guidance, top-k and a draw for NL of them. OUT is written after every figure.
+Runs in the interpreter that has the patched vLLM, on one GPU, with the dimensions of Emu3.5 and
+random weights (with a small model where there is no GPU, to try it). N guided images at about 2,000
+tokens of context take up to L positions in a step; how many drafts such weights accept says nothing
+of real ones. Then, whether one image has the same tokens for every L in bfloat16. OUT is written
+after every figure.
 """
 
 from __future__ import annotations
@@ -21,121 +22,122 @@ from typing import Any
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 WINDOWS = (1, 2, 4, 8, 16, 32, 64)
 IMAGES = (1, 2, 4, 8)
-CONTEXT = 2000
-STEPS = 12
-VISUAL, TOP_K = 131072, 5120
-MODEL = {
-    "architectures": ["Qwen3ForCausalLM"],
-    "model_type": "qwen3",
-    "hidden_size": 5120,
-    "intermediate_size": 25600,
-    "num_hidden_layers": 64,
-    "num_attention_heads": 64,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "vocab_size": 282926,
-    "max_position_embeddings": 32768,
-    "rope_theta": 1e6,
-    "torch_dtype": "bfloat16",
-    "tie_word_embeddings": False,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
+STEPS = 16
+# The engine shares it among the images of a batch.
+LARGEST = 256
+SEEDS = (1, 2, 3, 4)
+# Of images that are measured, and of images that are compared.
+LARGE, SMALL = 48, 16
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def load() -> Any:
-    """Return the engine."""
+def load(context: int) -> tuple[Any, Any]:
+    """Return the engine and the token ids."""
+    sys.path.insert(0, str(ROOT / "patches" / "emu3_5"))
+    import torch
+    from smoke.shapes import full_shape, small_shape
     from vllm import LLM
 
-    folder = Path(tempfile.mkdtemp())
-    (folder / "config.json").write_text(json.dumps(MODEL))
-    return LLM(
-        model=str(folder),
+    is_full = torch.cuda.is_available()
+    shape = full_shape() if is_full else small_shape("float32")
+    llm = LLM(
+        model=str(shape.write_emu(Path(tempfile.mkdtemp()) / "model")),
         load_format="dummy",
         skip_tokenizer_init=True,
-        dtype="bfloat16",
-        max_model_len=4096,
-        max_num_seqs=2 * max(IMAGES),
-        max_num_batched_tokens=2048,
+        max_model_len=context + LARGE * (LARGE + 2) + 64,
         enable_prefix_caching=False,
-        gpu_memory_utilization=0.92,
         seed=0,
+        additional_config={"image_window": LARGEST},
+        **({"gpu_memory_utilization": 0.92} if is_full else {"max_num_seqs": 16}),
     )
+    return llm, shape.vocabulary
 
 
-def measure_steps(llm: Any, images: int, window: int) -> float:
-    """Return the median time (ms) of a step in which 2N sequences compute L tokens each."""
-    import torch
+def request(v: Any, place: int, window: int, context: int, side: int) -> tuple[Any, Any]:
+    """Return the prompts and the parameters of one image."""
     from vllm import SamplingParams
 
-    engine = llm.llm_engine
-    config = engine.engine_core.engine_core.scheduler.scheduler_config
-    config.long_prefill_token_threshold = 0
-    length = CONTEXT + (window * (STEPS + 4) if window > 1 else 1)
-    for place in range(2 * images):
-        prompt = [100 + (place + 7 * i) % 3000 for i in range(length)]
-        tokens = STEPS + 4 if window == 1 else 1
-        params = SamplingParams(max_tokens=tokens, ignore_eos=True, detokenize=False)
-        engine.add_request(f"{window}-{place}", {"prompt_token_ids": prompt}, params)
-    scheduler = engine.engine_core.engine_core.scheduler
-    # The contexts, in as large pieces as fit.
-    config.long_prefill_token_threshold = CONTEXT // 4
-    for _ in range(1000):
-        behind = [r for r in scheduler.requests.values() if r.num_computed_tokens < CONTEXT]
-        if not behind:
-            break
-        engine.step()
-    config.long_prefill_token_threshold = window if window > 1 else 0
-    times = []
-    for _ in range(STEPS):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        engine.step()
-        torch.cuda.synchronize()
-        times.append(1e3 * (time.perf_counter() - started))
-    while engine.has_unfinished_requests():
-        config.long_prefill_token_threshold = 0
-        engine.step()
-    return statistics.median(times[2:])
+    text = [100 + (place + 7 * i) % 3000 for i in range(context)]
+    args = {"guidance_scale": 5.0, "image_window": window, "visual_top_k": 5120}
+    args |= {"width": 16 * side, "height": 16 * side, "area": (16 * side) ** 2}
+    boi, eoi = v.special["boi"], v.special["eoi"]
+    prompt = {"prompt_token_ids": [*text, boi], "uncond_prompt_token_ids": [*text[::-1], boi]}
+    params = SamplingParams(
+        max_tokens=side * (side + 1) + 8, stop_token_ids=[eoi], detokenize=False,
+        temperature=1.0, extra_args=args, seed=place,
+    )  # fmt: skip
+    return prompt, params
 
 
-def measure_draws(rows: int) -> float:
-    """Return the median time (ms) of the LM head, guidance and a draw for so many positions."""
+def measure_steps(llm: Any, v: Any, images: int, window: int, context: int) -> dict[str, Any]:
+    """Return the median time (ms) of a step of N images, and its tokens an image."""
     import torch
 
-    head = torch.randn(VISUAL, 5120, dtype=torch.bfloat16, device="cuda")
-    hidden = torch.randn(2 * rows, 5120, dtype=torch.bfloat16, device="cuda")
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    engine, counts = llm.llm_engine, []
+    names = [f"{window}-{place}" for place in range(images)]
+    for place, name in enumerate(names):
+        engine.add_request(name, *request(v, place, window, context, LARGE))
+    length = dict.fromkeys(names, 0)
+
+    def step() -> None:
+        for output in engine.step():
+            length[output.request_id] = len(output.outputs[0].token_ids)
+
+    while min(length.values()) < 12:
+        step()
     times = []
-    for _ in range(8):
-        torch.cuda.synchronize()
+    for _ in range(STEPS):
+        before = sum(length.values())
+        wait()
         started = time.perf_counter()
-        logits = torch.nn.functional.linear(hidden, head).float()
-        guided = logits[rows:] + 5.0 * (logits[:rows] - logits[rows:])
-        largest = guided.topk(TOP_K, sorted=False)[0].amin(-1, keepdim=True)
-        guided.masked_fill_(guided < largest, -torch.inf)
-        noise = torch.empty_like(guided).exponential_().log_()
-        guided.sub_(noise).argmax(-1).tolist()
+        step()
+        wait()
         times.append(1e3 * (time.perf_counter() - started))
-    return statistics.median(times[2:])
+        counts.append((sum(length.values()) - before) / images)
+    engine.abort_request(names)
+    while engine.has_unfinished_requests():
+        engine.step()
+    return {"ms": round(statistics.median(times), 3), "tokens": round(statistics.mean(counts), 3)}
+
+
+def draw(llm: Any, v: Any, seed: int, window: int) -> list[int]:
+    """Return the tokens of one image."""
+    prompt, params = request(v, seed, window, 24, SMALL)
+    (result,) = llm.generate([prompt], params, use_tqdm=False)
+    return list(result.outputs[0].token_ids)
 
 
 def main() -> int:
     """Measure everything, and write it as it comes."""
-    out = Path(sys.argv[1])
-    result: dict[str, Any] = {"format": 1, "context": CONTEXT, "steps": [], "draws": []}
+    import torch
+
+    out, context = Path(sys.argv[1]), 2000 if torch.cuda.is_available() else 200
+    result: dict[str, Any] = {"format": 2, "context": context, "steps": [], "images": []}
+    if torch.cuda.is_available():
+        result["gpu"] = torch.cuda.get_device_name()
 
     def write(kind: str, **fields: Any) -> None:
         result[kind].append(fields)
         out.write_text(json.dumps(result, indent=1) + "\n")
         print(kind, fields, flush=True)
 
-    for rows in sorted({images * window for images in IMAGES for window in WINDOWS}):
-        write("draws", positions=rows, ms=round(measure_draws(rows), 3))
-    llm = load()
+    llm, v = load(context)
+    # The first steps compile kernels.
+    measure_steps(llm, v, 1, 2, 24)
     for images in IMAGES:
-        for window in WINDOWS:
-            ms = measure_steps(llm, images, window)
-            write("steps", images=images, window=window, ms=round(ms, 3))
+        for window in (window for window in WINDOWS if window * images <= LARGEST):
+            measured = measure_steps(llm, v, images, window, context)
+            write("steps", images=images, window=window, **measured)
+    for seed in SEEDS:
+        expected = draw(llm, v, seed, 1)
+        for window in (4, 16, 64):
+            tokens = draw(llm, v, seed, window)
+            differing = [
+                i for i, (a, b) in enumerate(zip(expected, tokens, strict=False)) if a != b
+            ]
+            write("images", seed=seed, window=window, tokens=len(tokens),
+                  first_difference=differing[0] if differing else None)  # fmt: skip
     return 0
 
 

@@ -85,6 +85,8 @@ class World:
     appends_forced: bool
     """Whether the worker returns forced tokens together with the one before."""
     arrivals: list[Arrival]
+    window: int | None = None
+    """The most positions of an image a step, if requests may ask for several."""
 
 
 @dataclass(kw_only=True)
@@ -101,6 +103,7 @@ class Arrival:
     priority: int
     image_rate: float
     patience: int | None
+    window: int | None = None
 
     @property
     def num_streams(self) -> int:
@@ -156,6 +159,17 @@ def make_arrival(
     )
 
 
+def add_windows(world: World) -> World:
+    """Lets some of the requests take several positions of an image in a step, where they may."""
+    if world.pipeline or world.overlaps or world.rng.random() < 0.3:
+        return world
+    world.window = world.rng.choice((1, 2, 3, 6, 16))
+    for arrival in world.arrivals:
+        if world.rng.random() < 0.8:
+            arrival.window = world.rng.randrange(1, world.window + 1)
+    return world
+
+
 def make_world(rng: random.Random) -> World:
     block_size = rng.choice((1, 2, 4, 8))
     max_model_len = rng.choice((60, 90, 120))
@@ -170,7 +184,7 @@ def make_world(rng: random.Random) -> World:
         make_arrival(rng, max_model_len, None if chunked else budget, prompts)
         for _ in range(rng.randrange(1, 9))
     ]
-    return World(
+    world = World(
         rng=rng,
         block_size=block_size,
         num_blocks=rng.choice((fewest, fewest + 3, fewest * 2, fewest * 8)),
@@ -190,6 +204,7 @@ def make_world(rng: random.Random) -> World:
             (a for a in arrivals if 1 + a.num_streams <= max_num_seqs), key=lambda a: a.step
         ),
     )
+    return add_windows(world)
 
 
 def make_crowded_world(rng: random.Random) -> World:
@@ -230,7 +245,7 @@ def make_crowded_world(rng: random.Random) -> World:
             for _ in range(rng.randrange(1, 3))
         ),
     ]
-    return World(
+    world = World(
         rng=rng,
         block_size=block_size,
         num_blocks=60 // block_size + 1 + rng.randrange(3),
@@ -246,6 +261,7 @@ def make_crowded_world(rng: random.Random) -> World:
         appends_forced=not pipeline and (overlaps or rng.random() < 0.7),
         arrivals=sorted(arrivals, key=lambda a: a.step),
     )
+    return add_windows(world)
 
 
 def make_scheduler(world: World) -> GuidedScheduler:
@@ -277,7 +293,7 @@ def make_scheduler(world: World) -> GuidedScheduler:
         kv_events_config=None,
         kv_transfer_config=None,
         speculative_config=None,
-        additional_config={},
+        additional_config={} if world.window is None else {"image_window": world.window},
     )
     spec = FullAttentionSpec(
         block_size=world.block_size, num_kv_heads=1, head_size=1, dtype=torch.float32
@@ -321,6 +337,13 @@ class Row:
             self.prefix.append(hash_prefix(parent, self.tokens[len(self.prefix)]))
         return self.prefix[:length]
 
+    def hashes_with(self, drafts: list[int], length: int) -> list[object]:
+        """The same where drafts follow the tokens."""
+        values = self.hashes(min(length, len(self.tokens)))
+        for token in drafts[: length - len(values)]:
+            values.append(hash_prefix(values[-1], token))
+        return values
+
 
 class Worker:
     """Keeps rows and slots as the workers do, and checks every step it is given."""
@@ -338,6 +361,8 @@ class Worker:
         # The request and the number of each hidden stream, by its id.
         self.streams: dict[str, tuple[str, int]] = {}
         self.sampled_tokens: dict[str, list[int]] = {}
+        # The drafts of the current step, by row.
+        self.drafts: dict[str, list[int]] = {}
 
     def execute(self, output: Any) -> ModelRunnerOutput:
         scheduled = output.num_scheduled_tokens
@@ -350,12 +375,15 @@ class Worker:
         self.update_rows(output)
         if self.world.overlaps:
             self.check_known(scheduled)
+        self.drafts = self.make_drafts(output.scheduled_spec_decode_tokens)
         self.compute(scheduled)
         sampling = [
             r
             for r, count in scheduled.items()
-            if self.rows[r].computed + count == len(self.rows[r].tokens)
+            if self.rows[r].computed + count - len(self.drafts.get(r, ()))
+            == len(self.rows[r].tokens)
         ]
+        assert set(self.drafts) <= set(sampling), "a window has no token before its drafts"
         self.check_lockstep(scheduled, sampling)
         tokens = self.sample(sampling)
         if any(self.arrivals[row].num_streams for row in self.rows if row in self.arrivals):
@@ -378,6 +406,34 @@ class Worker:
             prompt_logprobs_dict={},
             pooler_output=[],
         )
+
+    def make_drafts(self, scheduled: dict[str, list[int]]) -> dict[str, list[int]]:
+        """Tokens for as many drafts as each row is to have, the same in all rows of a group."""
+        v, rng = VOCABULARY, self.world.rng
+        drafts: dict[str, list[int]] = {}
+        for request_id in self.arrivals:
+            if request_id not in scheduled:
+                continue
+            count = len(scheduled[request_id])
+            assert 0 < count < (self.arrivals[request_id].window or 0), "nobody asked for it"
+            grammar = self.grammar(request_id)
+            assert grammar.in_pixels
+            tokens = []
+            for _ in range(count):
+                assert grammar.in_pixels, "a window goes beyond its image"
+                allowed = list(grammar.allowed())
+                tokens.append(rng.choice(allowed))
+                grammar.read_output(tokens[-1:])
+                if rng.random() < 0.1:
+                    tokens[-1] = rng.randrange(v.visual_start)
+            assert grammar.in_pixels, "a window goes beyond its image"
+            drafts[request_id] = tokens
+        for row, tokens in scheduled.items():
+            if row not in drafts:
+                request_id, _ = self.streams[row]
+                assert len(drafts[request_id]) == len(tokens), "streams have other windows"
+                drafts[row] = drafts[request_id]
+        return drafts
 
     def update_rows(self, output: Any) -> None:
         for request_id in output.finished_req_ids:
@@ -462,12 +518,14 @@ class Worker:
             row = self.rows[request_id]
             assert count > 0
             end = row.computed + count
-            assert end <= len(row.tokens), "a token is computed that nobody sampled"
+            drafts = self.drafts.get(request_id, [])
+            assert end <= len(row.tokens) + len(drafts), "a token is computed that nobody sampled"
             assert end <= self.world.max_model_len
             if self.world.pipeline:
                 assert row.first_rank[:end] == row.tokens[:end]
             assert end <= len(row.blocks) * size, "a token is computed that has no slot"
-            for position, value in enumerate(row.hashes(end)[row.computed :], row.computed):
+            values = row.hashes_with(drafts, end)
+            for position, value in enumerate(values[row.computed :], row.computed):
                 slot = row.blocks[position // size] * size + position % size
                 assert slot >= size, "the null block is written"
                 assert written.setdefault(slot, value) == value, (
@@ -476,7 +534,8 @@ class Worker:
         self.slots |= written
         for request_id, count in scheduled.items():
             row = self.rows[request_id]
-            for position, value in enumerate(row.hashes(row.computed + count)):
+            drafts = self.drafts.get(request_id, [])
+            for position, value in enumerate(row.hashes_with(drafts, row.computed + count)):
                 slot = row.blocks[position // size] * size + position % size
                 assert self.slots.get(slot) == value, (
                     f"{request_id} reads a slot of other tokens at {position}"
@@ -501,6 +560,7 @@ class Worker:
                 "streams are sampled apart"
             )
             if request_id in sampling:
+                assert len({len(self.drafts.get(r, ())) for r in (request_id, *streams)}) == 1
                 output = tokens[len(arrival.prompt) :]
                 for stream, expected in zip(
                     streams, self.expected_streams(arrival, output), strict=True
@@ -546,6 +606,8 @@ class Worker:
         grammar = self.grammar(request_id)
         # Only the position is known in advance where steps overlap.
         may_append = self.world.appends_forced and (grammar.in_pixels or not self.world.overlaps)
+        if drafts := self.drafts.get(request_id):
+            return self.commit(request_id, grammar, drafts)
         tokens = [self.choose(request_id, grammar)]
         if not may_append:
             return tokens
@@ -560,6 +622,17 @@ class Worker:
             if len(allowed) != 1 or allowed == [VOCABULARY.img]:
                 break
             tokens += allowed
+        return tokens
+
+    def commit(self, request_id: str, grammar: Grammar, drafts: list[int]) -> list[int]:
+        """The tokens up to the one that replaces the first wrong draft."""
+        tokens: list[int] = []
+        for draft in (*drafts, None):
+            is_right = draft in grammar.allowed() and self.world.rng.random() < 0.6
+            tokens.append(draft if is_right else self.choose(request_id, grammar))
+            grammar.read_output(tokens[-1:])
+            if tokens[-1] != draft:
+                break
         return tokens
 
     def choose(self, request_id: str, grammar: Grammar) -> int:
@@ -606,6 +679,8 @@ def make_request(request_id: str, arrival: Arrival, hasher: Any) -> Request:
     if arrival.size is not None:
         height, width = map(int, arrival.size.split("*"))
         extra |= {"height": 16 * height, "width": 16 * width, "area": 256 * height * width}
+    if arrival.window is not None:
+        extra["image_window"] = arrival.window
     params = SamplingParams(max_tokens=arrival.max_tokens, extra_args=extra, detokenize=False)
     return Request(
         request_id,
@@ -1022,6 +1097,75 @@ def unknown_tokens_are_published(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(GuidedKVCacheManager, "publish", publish)
 
 
+def rejected_slots_are_read(patch: pytest.MonkeyPatch) -> None:
+    """What a stream computed from wrong drafts counts as computed."""
+    patch.setattr(GuidedScheduler, "_reject_drafts", lambda *_: None)
+
+
+def uncommitted_slots_are_published(patch: pytest.MonkeyPatch) -> None:
+    """A block enters the prefix cache once the tokens of its slots are known, although the last of
+    these were computed from drafts.
+    """
+    update = GuidedScheduler.update_from_output
+
+    def update_and_publish(self: GuidedScheduler, output: Any, result: Any) -> Any:
+        computed = {
+            stream: stream.request.num_computed_tokens
+            for group in self.groups.values()
+            for stream in group.streams
+        }
+        outputs = update(self, output, result)
+        for group in self.groups.values():
+            for stream in group.streams:
+                name = stream.request.request_id
+                if name in output.scheduled_spec_decode_tokens and stream.num_slots > 0:
+                    self.kv_cache_manager.cache_blocks(
+                        stream.request, min(computed[stream], stream.request.num_tokens)
+                    )
+        return outputs
+
+    patch.setattr(GuidedScheduler, "update_from_output", update_and_publish)
+
+
+def drafts_count_as_tokens(patch: pytest.MonkeyPatch) -> None:
+    """The step of a window is none that samples."""
+    sampled = GuidedScheduler._get_sampled_groups
+
+    def ignore(self: GuidedScheduler, output: Any) -> Any:
+        drafts = output.scheduled_spec_decode_tokens
+        output.scheduled_spec_decode_tokens = {}
+        found = sampled(self, output)
+        output.scheduled_spec_decode_tokens = drafts
+        return found
+
+    patch.setattr(GuidedScheduler, "_get_sampled_groups", ignore)
+
+
+def closed_windows_are_computed(patch: pytest.MonkeyPatch) -> None:
+    """A window for which there is no memory goes on in the conditional request."""
+    patch.setattr(
+        GuidedScheduler, "_trim_drafts", lambda self, output: self._closed_windows.clear()
+    )
+
+
+def windows_need_no_slots(patch: pytest.MonkeyPatch) -> None:
+    number = GuidedKVCacheManager._get_num_slots
+    patch.setattr(
+        GuidedKVCacheManager,
+        "_get_num_slots",
+        lambda self, group, stream: number(self, group, stream) - group.num_drafts,
+    )
+
+
+def windows_have_no_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(GuidedScheduler, "_get_room", lambda self, group: 99)
+
+
+def windows_take_no_budget(patch: pytest.MonkeyPatch) -> None:
+    open_windows = GuidedScheduler._open_windows
+    patch.setattr(GuidedScheduler, "_open_windows", lambda *args: 0 * open_windows(*args))
+
+
 FAULTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     no_hold,
     no_trim,
@@ -1046,6 +1190,13 @@ FAULTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     forced_tokens_are_not_counted,
     tokens_are_taken_twice,
     unknown_tokens_are_published,
+    rejected_slots_are_read,
+    uncommitted_slots_are_published,
+    drafts_count_as_tokens,
+    closed_windows_are_computed,
+    windows_need_no_slots,
+    windows_have_no_end,
+    windows_take_no_budget,
 ]
 
 
