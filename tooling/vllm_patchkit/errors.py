@@ -54,6 +54,11 @@ class CommandFailed(PatchkitError):
         self.status = status
         self.stderr_tail = stderr_tail
 
+    @property
+    def last_line(self) -> str:
+        """The last line that it said, or how it ended where it said nothing."""
+        return (self.stderr_tail.strip().splitlines() or [self.message])[-1]
+
 
 class PatchFormatError(PatchkitError):
     """A patch file cannot be read; the message names the file and the line."""

@@ -104,8 +104,7 @@ def _read_facts(
             raise ValueError(f"it is no Python, and answers {printed[:80]!r}")
         facts: Facts = json.loads(found.group(1))
     except (CommandFailed, OSError, ValueError) as error:
-        tail = error.stderr_tail if isinstance(error, CommandFailed) else str(error)
-        why = (tail.strip().splitlines() or [str(error)])[-1]
+        why = error.last_line if isinstance(error, CommandFailed) else str(error)
         raise HostError(
             f"{subject}: its Python cannot be questioned: {why}", hint=hint()
         ) from error

@@ -52,9 +52,8 @@ def _fill(folder: Path, lock: Path) -> None:
             # Pure Python: it serves any interpreter, whichever this one is.
             run([*words, "--platform", "any", "--target", place, "--requirement", lock])
         except CommandFailed as error:
-            lines = error.stderr_tail.strip().splitlines() or [error.message]
             raise HostError(
-                f"pip could not fetch what upstream's tests need: {lines[-1]}",
+                f"pip could not fetch what upstream's tests need: {error.last_line}",
                 hint=f"or install {', '.join(MODULES)} into the environment itself",
             ) from None
         if not folder.is_dir():

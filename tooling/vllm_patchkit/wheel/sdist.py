@@ -68,9 +68,8 @@ def _download(
         try:
             run(words, env={**pip_environment(folder), "PYTHONPATH": str(backend)})
         except CommandFailed as failure:
-            lines = failure.stderr_tail.strip().splitlines() or [failure.message]
             raise HostError(
-                f"pip cannot download the sdist of {distribution} {version}: {lines[-1]}",
+                f"pip cannot download the sdist of {distribution} {version}: {failure.last_line}",
                 hint=f"check the network and pip's index settings, or put the file at {path}",
             ) from None
         fetched = folder / path.name

@@ -56,9 +56,8 @@ def _find_installed(name: str, version: str, failure: CommandFailed) -> tuple[Wo
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.is_file() else shutil.which(name)
     if found is None:
-        reason = failure.stderr_tail.strip().splitlines()[-1:] or [failure.message]
         raise HostError(
-            f"--normalise needs {name} {version}, which pip cannot install: {reason[0]}",
+            f"--normalise needs {name} {version}, which pip cannot install: {failure.last_line}",
             hint=f"pip install {name}, or name a formatter with --formatter",
         ) from None
     words = run([found, "--version"]).decode("utf-8", "replace").split()
