@@ -167,11 +167,11 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             report = run_upstream(subject, base, options, watch)
         else:
             report = run_smoke(subject, options, watch, packages)
-        if base is not None and not options.upstream and report.plan is None:
-            console.note("not compared: what was to be compared did not get so far")
-        elif base is not None and not options.upstream:
-            console.note(f"the same on {base.location}")
-            report.against = run_against(report, base, watch)
+            if base is not None and report.plan is None:
+                console.note("not compared: what was to be compared did not get so far")
+            elif base is not None:
+                console.note(f"the same on {base.location}")
+                report.against = run_against(report, base, watch)
     for problem in report.problems:
         if problem["kind"] == "usage":
             raise UsageError(problem["message"], hint=problem["hint"])
