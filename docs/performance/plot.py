@@ -39,6 +39,15 @@ DARK = """<style>@media (prefers-color-scheme: dark) {
 }</style>"""
 
 
+# Of a right draft.
+CHANCES = [percent / 100 for percent in range(100)]
+
+
+def mean_tokens(window: int) -> list[float]:
+    """Return the mean tokens a step for each chance that a draft is right."""
+    return [sum(chance**n for n in range(window)) for chance in CHANCES]
+
+
 def style_of(points: int, mark: str, line: str) -> str:
     """Return matplotlib's format: two points are two measurements and no curve."""
     return mark + line if points > 2 else mark
@@ -118,11 +127,10 @@ def draw_windows(report: dict[str, Any], path: Path) -> None:
     left.set(title="Time of a step", xlabel="window", ylabel="milliseconds", ylim=(0, None))
     left.set_xscale("log", base=2)
     left.set_xticks(windows, [str(window) for window in windows])
-    chances = [percent / 100 for percent in range(100)]
     single = {s["window"]: s["ms"] for s in steps if s["images"] == 1}
     for window in (8, 16, 32, 64):
-        means = [sum(chance**n for n in range(window)) for chance in chances]
-        right.plot(chances, [4160 * single[window] / 1000 / mean for mean in means],
+        means = mean_tokens(window)
+        right.plot(CHANCES, [4160 * single[window] / 1000 / mean for mean in means],
                    label=f"window {window}")  # fmt: skip
     right.axhline(4098 * single[1] / 1000, color="grey", lw=1, label="window 1")
     right.set(title="Arithmetic: one image of 64x64", xlabel="chance of a right draft",
@@ -147,10 +155,9 @@ def draw_acceptance(report: dict[str, Any], path: Path) -> None:
     left.set_xscale("log", base=2)
     left.set_xticks(windows, [str(window) for window in windows])
     left.legend(fontsize="small")
-    chances = [percent / 100 for percent in range(100)]
     for row in arithmetic:
-        means = [sum(chance**n for n in range(row["window"])) for chance in chances]
-        right.plot(chances, [row["step_ms"] / mean for mean in means], label=str(row["window"]))
+        means = mean_tokens(row["window"])
+        right.plot(CHANCES, [row["step_ms"] / mean for mean in means], label=str(row["window"]))
     single = arithmetic[0]["step_ms"] / arithmetic[0]["break_even"]
     right.axhline(single, color="grey", lw=1, label="1")
     right.set(title="Arithmetic: ms a committed token", xlabel="acceptance", ylim=(0, None))

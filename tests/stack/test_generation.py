@@ -13,7 +13,7 @@ from vllm import SamplingParams
 from workload import editing, interleaved, text_to_image
 
 # Engine arguments, by what they are to provoke.
-ENGINES = {
+IN_STEP = {
     "defaults": {},
     "chunks-of-16-tokens": {"max_num_batched_tokens": 16, "max_num_seqs": 7},
     "three-rows": {"max_num_seqs": 3, "max_num_batched_tokens": 64},
@@ -36,9 +36,9 @@ ENGINES = {
     },
 }
 # The same, with each step scheduled before the tokens of the last one are known.
-ENGINES |= {
+ENGINES = IN_STEP | {
     f"{name}-overlapped": {**arguments, "async_scheduling": True}
-    for name, arguments in ENGINES.items()
+    for name, arguments in IN_STEP.items()
 }
 
 

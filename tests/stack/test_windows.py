@@ -10,41 +10,20 @@ from dataclasses import dataclass, field
 
 import pytest
 from engine import extra_args_of, params_of, prompt_of
-from test_generation import assert_idle, count_preemptions
+from test_generation import IN_STEP, assert_idle, count_preemptions
 from vllm.v1.sample.image_drafts import ImageDrafts
 from workload import interleaved, text_to_image
 
 LARGEST = 16
 
-ENGINES = {
-    "defaults": {},
-    "chunks-of-16-tokens": {"max_num_batched_tokens": 16, "max_num_seqs": 7},
-    "three-rows": {"max_num_seqs": 3, "max_num_batched_tokens": 64},
-    "no-prefix-cache": {
-        "enable_prefix_caching": False,
-        "enable_chunked_prefill": False,
-        "max_num_batched_tokens": 2048,
-    },
-    "few-blocks": {"num_gpu_blocks_override": 60},
-    "few-blocks-and-chunks": {
-        "num_gpu_blocks_override": 60,
-        "max_num_batched_tokens": 24,
-        "max_num_seqs": 9,
-    },
-    "few-blocks-by-priority": {
-        "num_gpu_blocks_override": 60,
-        "scheduling_policy": "priority",
-    },
-}
 
-
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=IN_STEP)
 def engine(request, start_engine, checkpoint):
     """An engine that lives for all tests with these arguments."""
     return start_engine(
         checkpoint,
         additional_config={"image_window": LARGEST},
-        **{"disable_log_stats": False} | ENGINES[request.param],
+        **{"disable_log_stats": False} | IN_STEP[request.param],
     )
 
 
