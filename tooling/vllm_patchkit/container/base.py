@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from vllm_patchkit.container.engine import Engine, ImageError, engine_errors
+from vllm_patchkit.container.engine import ImageError, engine_errors
 from vllm_patchkit.container.wheelfacts import WheelFacts
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 ASK = "import sys; print('python %d.%d' % sys.version_info[:2])"
 ANSWER = re.compile(r"python (\d+)\.(\d+)")
 
 
-def ask_python(client: Engine, image: str) -> tuple[int, int]:
+def ask_python(client: APIClient, image: str) -> tuple[int, int]:
     """Return the version of the image's Python, which is run once, without a network.
 
     :raises ImageError: it has none.

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from vllm_patchkit.container.base import ask_python, require_fit
 from vllm_patchkit.container.context import context_size, stream_context
-from vllm_patchkit.container.engine import Engine, ImageError, engine_errors, require_image
+from vllm_patchkit.container.engine import ImageError, engine_errors, require_image
 from vllm_patchkit.container.image import DOCKERFILE, ImagePlan
 from vllm_patchkit.container.seal import OWN_LAYERS, format_archive, format_config, image_id
 from vllm_patchkit.container.wheelhouse import serve_wheelhouse
 from vllm_patchkit.host.terminal import Console
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 STEP = re.compile(r"Step (\d+)/(\d+) : (.*)", re.DOTALL)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -94,7 +97,7 @@ class BuildLog:
 
 
 def build_image(
-    client: Engine,
+    client: APIClient,
     plan: ImagePlan,
     tags: Sequence[str],
     console: Console,
@@ -135,7 +138,7 @@ def build_image(
     return image
 
 
-def _find_id(client: Engine, name: str) -> str | None:
+def _find_id(client: APIClient, name: str) -> str | None:
     from docker.errors import ImageNotFound
 
     try:
@@ -145,7 +148,7 @@ def _find_id(client: Engine, name: str) -> str | None:
 
 
 def _run_build(
-    client: Engine,
+    client: APIClient,
     plan: ImagePlan,
     arguments: Mapping[str, str],
     log: BuildLog,
@@ -156,10 +159,11 @@ def _run_build(
     files = plan.context_files()
     with log.console.progress("context", context_size(files)) as bar, engine_errors("docker build"):
         answer = client.build(
-            fileobj=_counted(stream_context(files, epoch=plan.epoch), bar.advance),
+            # What requests sends has only to be iterable; the stubs say more.
+            fileobj=cast(IO[bytes], _counted(stream_context(files, epoch=plan.epoch), bar.advance)),
             custom_context=True,
             dockerfile=DOCKERFILE,
-            buildargs=arguments,
+            buildargs=dict(arguments),
             nocache=not use_cache,
             network_mode=network,
             decode=True,
@@ -190,7 +194,7 @@ def base_digest(inspected: dict[str, Any]) -> str:
     return str(inspected["Id"])
 
 
-def _finish(client: Engine, plan: ImagePlan, log: BuildLog, tags: Sequence[str]) -> BuiltImage:
+def _finish(client: APIClient, plan: ImagePlan, log: BuildLog, tags: Sequence[str]) -> BuiltImage:
     with engine_errors("sealing the image"):
         built = client.inspect_image(log.image)
         digest, sealed = seal(client, built, plan, tags)
@@ -209,7 +213,7 @@ def _finish(client: Engine, plan: ImagePlan, log: BuildLog, tags: Sequence[str])
 
 
 def seal(
-    client: Engine, built: dict[str, Any], plan: ImagePlan, tags: Sequence[str]
+    client: APIClient, built: dict[str, Any], plan: ImagePlan, tags: Sequence[str]
 ) -> tuple[str, bool]:
     """Give the built image a configuration without dates of its build.
 
@@ -230,7 +234,7 @@ def seal(
     return expected, True
 
 
-def list_layers(client: Engine, image: str) -> tuple[Layer, ...]:
+def list_layers(client: APIClient, image: str) -> tuple[Layer, ...]:
     """Return the layers that the Dockerfile added, first to last.
 
     The engine lists the history newest first. A line that adds no layer has no size; a layer with

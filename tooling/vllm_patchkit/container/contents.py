@@ -8,10 +8,13 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vllm_patchkit.container.engine import Engine, engine_errors, require_image
+from vllm_patchkit.container.engine import engine_errors, require_image
 from vllm_patchkit.errors import TargetError
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 PREFIXES = ("/opt/vllm", "/opt/venv", "/usr/local", "/usr")
 RELEASES = tuple(f"python3.{minor}" for minor in range(14, 8, -1))
@@ -19,7 +22,7 @@ FOLDERS = ("site-packages", "dist-packages")
 
 
 @contextmanager
-def read_image(client: Engine, image: str) -> Iterator[Callable[[str], bytes | None]]:
+def read_image(client: APIClient, image: str) -> Iterator[Callable[[str], bytes | None]]:
     """Yield a function from a path in site-packages to the file's bytes, or None without one.
 
     A container is made, never started, and removed at the end.
@@ -39,7 +42,7 @@ def read_image(client: Engine, image: str) -> Iterator[Callable[[str], bytes | N
             client.remove_container(container, force=True, v=True)
 
 
-def _find_site(client: Engine, container: str, config: Mapping[str, Any]) -> str | None:
+def _find_site(client: APIClient, container: str, config: Mapping[str, Any]) -> str | None:
     variables = dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
     prefixes = dict.fromkeys((variables.get("VIRTUAL_ENV", ""), *PREFIXES))
     for prefix in filter(None, prefixes):
@@ -51,7 +54,7 @@ def _find_site(client: Engine, container: str, config: Mapping[str, Any]) -> str
     return None
 
 
-def _read(client: Engine, container: str, site: str, path: str) -> bytes | None:
+def _read(client: APIClient, container: str, site: str, path: str) -> bytes | None:
     from docker.errors import NotFound
 
     try:

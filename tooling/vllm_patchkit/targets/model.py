@@ -61,10 +61,6 @@ class Target(Protocol):
         """Return the sorted names right inside a folder; none where there is no such folder."""
         ...
 
-    def writable(self) -> bool:
-        """Return whether this process could change the target."""
-        ...
-
     def close(self) -> None:
         """Let go of open files."""
         ...

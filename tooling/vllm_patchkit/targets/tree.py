@@ -60,13 +60,6 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return ()
 
-    def writable(self) -> bool:
-        """Return whether this process could create a file in the root or in its dist-info."""
-        parent = self.root / self.state
-        while not parent.is_dir():
-            parent = parent.parent
-        return os.access(parent, os.W_OK | os.X_OK)
-
     def close(self) -> None:
         """Do nothing: a folder holds no file open."""
 

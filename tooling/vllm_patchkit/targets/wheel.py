@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,10 +38,6 @@ class WheelTarget:
         names = (member.name for member in self.archive.members)
         inside = (name[len(prefix) :] for name in names if name.startswith(prefix))
         return tuple(sorted({name.partition("/")[0] for name in inside} - {""}))
-
-    def writable(self) -> bool:
-        """Return whether a new wheel could be written beside this one."""
-        return os.access(self.location.parent, os.W_OK | os.X_OK)
 
     def close(self) -> None:
         """Close the archive."""
