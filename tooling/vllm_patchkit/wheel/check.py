@@ -22,7 +22,7 @@ from vllm_patchkit.wheel.fetch import cached_wheel, fetch_input
 from vllm_patchkit.wheel.flavor import find_flavor
 from vllm_patchkit.wheel.ingredients import Ingredient, open_recipe
 from vllm_patchkit.wheel.members import WheelPlan
-from vllm_patchkit.wheel.pins import WheelInput, read_inputs
+from vllm_patchkit.wheel.pins import read_inputs
 from vllm_patchkit.wheel.plan import plan_wheel
 from vllm_patchkit.wheel.provenance import FILE_NAME, Material, Provenance, parse_provenance
 from vllm_patchkit.wheel.recipe import Order
@@ -143,7 +143,7 @@ def _find(material: Material, base: Path | None, console: Console) -> Ingredient
         path = base
     elif pinned:
         path = fetch_input(pinned[0].name, console)
-    elif (cached := cached_wheel(_entry_of(material), console)) is not None:
+    elif (cached := cached_wheel(material.file, material.sha256, console)) is not None:
         path = cached
     else:
         raise WheelError(
@@ -151,17 +151,6 @@ def _find(material: Material, base: Path | None, console: Console) -> Ingredient
             hint="say where it is with --base",
         )
     return Ingredient(role=material.role, path=path, sha256=material.sha256, platform=platform)
-
-
-def _entry_of(material: Material) -> WheelInput:
-    return WheelInput(
-        name=material.file,
-        distribution=material.distribution,
-        version=material.version,
-        file=material.file,
-        size_bytes=0,
-        sha256=material.sha256,
-    )
 
 
 def _differences(plan: WheelPlan, archive: Archive, sink: ComparingSink) -> list[str]:

@@ -37,64 +37,54 @@ def kept_wheel(sha256: str, file: str) -> Path:
     return cache_dir() / "wheels" / sha256 / file
 
 
+def fetch_input(name: str, console: Console | None = None) -> Path:
+    """Return the path of the wheel that ``inputs.toml`` pins under a name; see `fetch_pinned`."""
+    return fetch_pinned(find_input(name), console)
+
+
 def fetch_pinned(entry: WheelInput, console: Console | None = None) -> Path:
     """Return the path of the very wheel in the cache: found by its digest, or downloaded.
-
-    :raises HostError: no registry has it.
-    """
-    console = console or Console(quiet=True)
-    if read_inputs().get(entry.name) == entry:
-        return fetch_input(entry.name, console)
-    if cached := cached_wheel(entry, console):
-        return cached
-    from vllm_patchkit.wheel.download import download
-
-    path = kept_wheel(entry.sha256, entry.file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    download(entry, path, console)
-    _write_stamp(entry, path)
-    return path
-
-
-def cached_wheel(entry: WheelInput, console: Console) -> Path | None:
-    """Return where in the cache the very wheel is, found by its digest; None where it is not."""
-    places = (kept_wheel(entry.sha256, entry.file), cache_dir() / "inputs" / entry.file)
-    return next((one for one in places if one.is_file() and _holds(entry, one, console)), None)
-
-
-def _holds(entry: WheelInput, path: Path, console: Console) -> bool:
-    if _is_stamped(entry, path):
-        return True
-    if file_sha256(path, console) != entry.sha256:
-        return False
-    _write_stamp(entry, path)
-    return True
-
-
-def fetch_input(name: str, console: Console | None = None) -> Path:
-    """Return the path of a pinned wheel in the cache, downloading it first if it is not there.
-
-    A cached file is trusted when its stamp says that these very bytes (size, modification time,
-    inode) were hashed before; otherwise it is hashed now, and replaced if it is wrong.
 
     :raises HostError: it cannot be downloaded.
     :raises WheelError: what was downloaded is not what is pinned.
     """
-    entry = find_input(name)
     console = console or Console(quiet=True)
-    folder = cache_dir() / "inputs"
-    folder.mkdir(exist_ok=True)
-    path = folder / entry.file
+    if cached := cached_wheel(entry.file, entry.sha256, console):
+        return cached
+    pinned = read_inputs().get(entry.name) == entry
+    path = _input(entry.file) if pinned else kept_wheel(entry.sha256, entry.file)
     if path.is_file():
-        if _holds(entry, path, console):
-            return path
         console.note(f"{path} is damaged (its sha256 is not the pinned one): fetching it again")
     # Starting programs is slow to import, and seldom needed.
     from vllm_patchkit.wheel.download import download
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     download(entry, path, console)
-    _write_stamp(entry, path)
+    _write_stamp(path, entry.sha256)
     return path
+
+
+def cached_wheel(file: str, sha256: str, console: Console) -> Path | None:
+    """Return where in the cache the very wheel is, found by its digest; None where it is not.
+
+    A file is trusted when its stamp says that these very bytes (size, modification time, inode)
+    were hashed before; otherwise it is hashed now.
+    """
+    places = (kept_wheel(sha256, file), _input(file))
+    return next((one for one in places if one.is_file() and _holds(one, sha256, console)), None)
+
+
+def _input(file: str) -> Path:
+    return cache_dir() / "inputs" / file
+
+
+def _holds(path: Path, sha256: str, console: Console) -> bool:
+    if _is_stamped(path, sha256):
+        return True
+    if file_sha256(path, console) != sha256:
+        return False
+    _write_stamp(path, sha256)
+    return True
 
 
 def fetch_release(
@@ -125,17 +115,17 @@ def _stamp_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.verified")
 
 
-def _stamp(entry: WheelInput, path: Path) -> str:
+def _stamp(path: Path, sha256: str) -> str:
     stat = path.stat()
-    return f"{entry.sha256} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\n"
+    return f"{sha256} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}\n"
 
 
-def _is_stamped(entry: WheelInput, path: Path) -> bool:
+def _is_stamped(path: Path, sha256: str) -> bool:
     try:
-        return _stamp_path(path).read_text() == _stamp(entry, path)
+        return _stamp_path(path).read_text() == _stamp(path, sha256)
     except OSError:
         return False
 
 
-def _write_stamp(entry: WheelInput, path: Path) -> None:
-    _stamp_path(path).write_text(_stamp(entry, path))
+def _write_stamp(path: Path, sha256: str) -> None:
+    _stamp_path(path).write_text(_stamp(path, sha256))

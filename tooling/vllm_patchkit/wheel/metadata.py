@@ -11,7 +11,6 @@ from vllm_patchkit.errors import WheelError
 
 NAME_PART = re.compile(r"[A-Za-z0-9_.!+]+")
 REQUIREMENT_NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")
-CHECKED_HEADERS = ("name", "version")
 EXTRA_MARKER = re.compile(rb";.*\bextra\s*==")
 
 
@@ -107,7 +106,7 @@ def change_requirements(metadata: bytes, drop: Collection[str], add: Sequence[st
 
     :raises WheelError: one of ``drop`` is not required.
     """
-    end = _headers_end(metadata)
+    end = headers_end(metadata)
     kept: list[bytes] = []
     dropped: set[str] = set()
     place: int | None = None
@@ -156,19 +155,11 @@ def normalize_name(name: str) -> str:
 
 def parse_name_and_version(metadata: bytes) -> tuple[str, str] | None:
     """Return the ``Name`` and ``Version`` headers of a METADATA file, or None if one is missing."""
-    found: dict[str, str] = {}
-    for line in metadata.splitlines():
-        if not line.strip():
-            break
-        key, colon, value = line.decode("utf-8", "replace").partition(":")
-        if colon and key.lower() in CHECKED_HEADERS:
-            found.setdefault(key.lower(), value.strip())
-    if len(found) < len(CHECKED_HEADERS):
-        return None
-    return found["name"], found["version"]
+    name, version = find_header(metadata, "Name"), find_header(metadata, "Version")
+    return None if name is None or version is None else (name, version)
 
 
-def _headers_end(metadata: bytes) -> int:
+def headers_end(metadata: bytes) -> int:
     """Return where the headers end: at the first empty line, or with the file."""
     match = re.search(rb"\n(?=\r?\n)", metadata)
     return match.end() if match else len(metadata)
@@ -176,7 +167,7 @@ def _headers_end(metadata: bytes) -> int:
 
 def _header_spans(metadata: bytes, key: str) -> list[tuple[int, int]]:
     """Return where the values of a header are, from after the colon to before the line end."""
-    head = metadata[: _headers_end(metadata)]
+    head = metadata[: headers_end(metadata)]
     pattern = re.compile(rb"^%s:([^\r\n]*)" % re.escape(key.encode()), re.I | re.M)
     return [match.span(1) for match in pattern.finditer(head)]
 

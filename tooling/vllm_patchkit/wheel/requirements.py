@@ -6,11 +6,9 @@ Each is a line of its own. Several ``Requires-Dist`` lines for one distribution 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 
-HEADERS_END = re.compile(rb"\n(?=\r?\n)")
-EXTRA = re.compile(rb";.*\bextra\s*==")
+from vllm_patchkit.wheel.metadata import EXTRA_MARKER, headers_end
 
 
 def add_requirements(metadata: bytes, requires: Sequence[str]) -> bytes:
@@ -54,10 +52,9 @@ def _line(requirement: str) -> bytes:
 
 def _split(metadata: bytes) -> tuple[list[bytes], bytes]:
     """Return the lines of the headers, and everything from the first empty line on."""
-    match = HEADERS_END.search(metadata)
-    end = match.end() if match else len(metadata)
+    end = headers_end(metadata)
     return metadata[:end].splitlines(keepends=True), metadata[end:]
 
 
 def _is_unconditional(line: bytes) -> bool:
-    return line.lower().startswith(b"requires-dist:") and not EXTRA.search(line)
+    return line.lower().startswith(b"requires-dist:") and not EXTRA_MARKER.search(line)
