@@ -23,7 +23,7 @@ from vllm_patchkit.inplace.changes import (
 from vllm_patchkit.stack.applied import Applied
 from vllm_patchkit.stack.apply import apply_patches
 from vllm_patchkit.stack.locked import LockedStack, make_locked
-from vllm_patchkit.stack.metadata import parse_metadata
+from vllm_patchkit.stack.own import read_metadata
 from vllm_patchkit.stack.read import read_locked
 from vllm_patchkit.targets.answers import ChangeReport, TargetInfo
 from vllm_patchkit.targets.explain import explain_files, explain_state
@@ -115,7 +115,7 @@ def _require_new_file(path: Path | None) -> None:
 
 
 def _find_patched(target: Folder, folder: Path) -> Patched:
-    name = parse_metadata((folder / "stack.toml").read_bytes(), str(folder)).name
+    name = read_metadata(folder).name
     applied = read_applied(target, name)
     if applied is None:
         source = read_locked(folder)

@@ -21,8 +21,8 @@ from vllm_patchkit.stack.lock import (
     record_release,
     version_label,
 )
-from vllm_patchkit.stack.metadata import Metadata, parse_metadata
-from vllm_patchkit.stack.model import Base, Lock, Stack
+from vllm_patchkit.stack.metadata import parse_metadata
+from vllm_patchkit.stack.model import Base, Lock, Metadata, Stack
 from vllm_patchkit.stack.read import find_stack, read_files, read_lock, read_stack
 from vllm_patchkit.targets.base import open_base, open_release
 from vllm_patchkit.targets.find import find_target

@@ -11,9 +11,9 @@ from vllm_patchkit.diff.model import Read
 from vllm_patchkit.errors import PatchkitError, TargetError, UsageError, WheelError
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.applied import Applied
-from vllm_patchkit.stack.folder import METADATA, make_stack
-from vllm_patchkit.stack.metadata import parse_metadata
+from vllm_patchkit.stack.folder import make_stack
 from vllm_patchkit.stack.model import Base
+from vllm_patchkit.stack.own import read_metadata
 from vllm_patchkit.stack.read import find_stack, list_stacks, read_lock, read_locked, read_stack
 from vllm_patchkit.targets.answers import (
     ChangeReport,
@@ -279,5 +279,4 @@ def _identify(folder: Path, read: Read) -> StackIdentity:
 
 
 def _read_base(folder: Path) -> Base:
-    path = folder / METADATA
-    return parse_metadata(path.read_bytes(), str(path)).base
+    return read_metadata(folder).base

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from vllm_patchkit.diff.parse import parse_diff
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.message import first_diff_line, parse_message
-from vllm_patchkit.stack.metadata import parse_metadata
+from vllm_patchkit.stack.metadata import parse_metadata, with_patches
 from vllm_patchkit.stack.model import Patch, Stack
 from vllm_patchkit.stack.series import parse_series, patch_number
 
@@ -39,7 +39,7 @@ def make_stack(folder: StackFiles) -> Stack:
     if missing:
         raise StackError(f"{folder.place}/{SERIES} names {missing[0]}, which does not exist")
     patches = tuple(make_patch(name, folder.patches[name]) for name in names)
-    return metadata.make_stack(patches, folder.metadata)
+    return with_patches(metadata, patches, folder.metadata)
 
 
 def make_patch(name: str, data: bytes) -> Patch:

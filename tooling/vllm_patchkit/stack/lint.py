@@ -12,8 +12,8 @@ from vllm_patchkit.stack.finding import Code, Finding
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_patch
 from vllm_patchkit.stack.lock import parse_lock
 from vllm_patchkit.stack.message import parse_message
-from vllm_patchkit.stack.metadata import Metadata, parse_metadata
-from vllm_patchkit.stack.model import Lock, Patch, Stack
+from vllm_patchkit.stack.metadata import parse_metadata, with_patches
+from vllm_patchkit.stack.model import Lock, Metadata, Patch, Stack
 from vllm_patchkit.stack.patch_rules import check_content, check_header
 from vllm_patchkit.stack.series import parse_series, patch_name, patch_number
 
@@ -90,7 +90,7 @@ def _draft_stack(files: StackFiles) -> _Draft:
                 findings.append(fault)
                 broken.add(name)
     return _Draft(
-        stack=metadata.make_stack(tuple(patches), files.metadata),
+        stack=with_patches(metadata, tuple(patches), files.metadata),
         findings=findings,
         broken=frozenset(broken),
     )

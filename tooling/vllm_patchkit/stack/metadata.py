@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from vllm_patchkit.errors import StackError
-from vllm_patchkit.stack.model import Base, Parent, Patch, Probe, Smoke, Stack
+from vllm_patchkit.stack.model import Base, Metadata, Parent, Patch, Probe, Smoke, Stack
 from vllm_patchkit.stack.toml import parse_toml
 
 FORMAT = 1
@@ -26,43 +26,10 @@ PARENT_PATCH = re.compile(r"(\d{4}) ([0-9a-f]{16})")
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metadata:
-    """The content of one ``stack.toml``."""
-
-    name: str
-    label: str
-    version: int
-    summary: str
-    license: str
-    subsystems: tuple[str, ...]
-    patch_count: int | None
-    base: Base
-    probes: tuple[Probe, ...]
-    requires: tuple[str, ...]
-    smoke: Smoke
-    parents: tuple[Parent, ...]
-    ignores: Mapping[str, str]
-
-    def make_stack(self, patches: tuple[Patch, ...], metadata: bytes) -> Stack:
-        """Return the stack of ``patches``; ``metadata`` are the bytes that this was read from."""
-        return Stack(
-            name=self.name,
-            label=self.label,
-            version=self.version,
-            summary=self.summary,
-            license=self.license,
-            subsystems=self.subsystems,
-            patch_count=self.patch_count,
-            base=self.base,
-            patches=patches,
-            probes=self.probes,
-            metadata=without_smoke(metadata),
-            requires=self.requires,
-            smoke=self.smoke,
-            parents=self.parents,
-            ignores=self.ignores,
-        )
+def with_patches(metadata: Metadata, patches: tuple[Patch, ...], data: bytes) -> Stack:
+    """Return the stack of ``patches``; ``data`` is the file that ``metadata`` was read from."""
+    known = {field.name: getattr(metadata, field.name) for field in fields(metadata)}
+    return Stack(**known, patches=patches, metadata=without_smoke(data))
 
 
 def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:

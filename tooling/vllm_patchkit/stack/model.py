@@ -96,11 +96,8 @@ class Parent:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stack:
-    """A named, versioned series of patches on a base.
-
-    ``metadata`` is ``stack.toml`` as bytes, less the table ``[smoke]``: how a stack is proved is no
-    part of what it is.
+class Metadata:
+    """The content of one ``stack.toml``.
 
     :param requires: what a patched wheel requires beside what the base does, as METADATA has it.
     :param ignores: code of a finding -> why ``lint`` passes over it.
@@ -114,13 +111,23 @@ class Stack:
     subsystems: tuple[str, ...]
     patch_count: int | None
     base: Base
-    patches: tuple[Patch, ...]
     probes: tuple[Probe, ...]
-    metadata: bytes
     requires: tuple[str, ...] = ()
     smoke: Smoke = field(default_factory=Smoke)
     parents: tuple[Parent, ...] = ()
     ignores: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stack(Metadata):
+    """A named, versioned series of patches on a base.
+
+    ``metadata`` is ``stack.toml`` as bytes, less the table ``[smoke]``: how a stack is proved is no
+    part of what it is.
+    """
+
+    patches: tuple[Patch, ...]
+    metadata: bytes
 
     def parent_of(self, patch: Patch) -> str | None:
         """Return the name of the stack that a patch came from; None for one of this stack's own."""

@@ -9,7 +9,8 @@ from types import ModuleType
 
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.folder import METADATA
-from vllm_patchkit.stack.metadata import Metadata, parse_metadata
+from vllm_patchkit.stack.metadata import parse_metadata
+from vllm_patchkit.stack.model import Metadata
 
 
 def read_metadata(folder: Path) -> Metadata:
