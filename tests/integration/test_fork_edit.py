@@ -131,6 +131,16 @@ def test_dirty_work_tree_is_refused(
     assert read_patches(stack) == before
 
 
+def test_a_renamed_file_is_named_by_both_its_names(
+    work_tree: Git, stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """git says a rename in two fields, of which the second has no status before it."""
+    work_tree.run("mv", REQUEST, f"{ROOT}/v1/renamed.py")
+    said = refresh(capsys, stack)
+    assert said.code == 1
+    assert f"uncommitted changes: {ROOT}/v1/renamed.py, {REQUEST}\n" in said.err
+
+
 def test_unfinished_git_operation_is_refused(
     work_tree: Git, stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

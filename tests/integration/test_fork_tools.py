@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -119,11 +120,17 @@ def test_new_without_changes_is_refused(
     assert (said.code, message in said.err) == (1, True)
 
 
+@pytest.mark.parametrize("owner", ["own", "somebody"])
 def test_new_from_a_checkout_leaves_ignored_files_out(
-    stack: Path, home: Path, capsys: pytest.CaptureFixture[str]
+    stack: Path, home: Path, capsys: pytest.CaptureFixture[str], owner: str
 ) -> None:
+    """Also from one that another user owns, in which git lists nothing unless told to."""
     git = Git.create(home / "checkout", {**STEP_6, ".gitignore": b"ignored.py\n"})
     write_tree(git.folder, {f"{ROOT}/ignored.py": b"I = 1\n", f"{ROOT}/wanted.py": b"W = 1\n"})
+    if owner == "somebody":
+        if os.getuid():
+            pytest.skip("only root can give a folder away")
+        os.chown(git.folder, 12345, 12345)
     assert new(capsys, stack, git.folder).code == 0
     text = (stack / "0007-Core-New-thing.patch").read_text()
     assert "wanted.py" in text

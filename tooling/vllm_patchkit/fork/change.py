@@ -81,8 +81,8 @@ def _find_changes(
 def _list_files(place: Path, root: str) -> Iterator[str]:
     """Yield the source files below the root; in a git checkout, those that git does not ignore."""
     listed = capture(
-        ["git", "-C", place, "ls-files", "-z", "--cached", "--others", "--exclude-standard",
-         "--", root or "."],
+        ["git", "-c", "safe.directory=*", "-C", place, "ls-files", "-z", "--cached", "--others",
+         "--exclude-standard", "--", root or "."],
         env=git_environment({"GIT_CONFIG_COUNT": "0"}),
     )  # fmt: skip
     if not listed.status and listed.stdout:

@@ -12,21 +12,21 @@ from vllm_patchkit.fork.store.git import Repository
 
 FOLDER = "rr-cache"
 OFF = ("-c", "rerere.enabled=false")
+# For one command, not in the work tree's settings, where a person may have set it as well.
+RERERE = ("-c", "rerere.enabled=true", "-c", "rerere.autoUpdate=true", "rerere")
 
 
 def recall(store: Repository, repository: Repository) -> bool:
     """Settle the conflicts of a work tree that were resolved before; return whether all were."""
-    for key in ("rerere.enabled", "rerere.autoUpdate"):
-        repository.run("config", key, "true")
     _copy(store, repository)
-    repository.run("rerere")
+    repository.run(*RERERE)
     return not repository.run("diff", "--name-only", "--diff-filter=U")
 
 
 def learn(store: Repository, repository: Repository) -> None:
     """Keep what has been resolved in a work tree, even if it is given up."""
     if (repository.git_dir / FOLDER).is_dir():
-        repository.capture("rerere")
+        repository.capture(*RERERE)
         _copy(repository, store)
 
 

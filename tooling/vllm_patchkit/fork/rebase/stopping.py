@@ -165,7 +165,11 @@ def work_tree_at(
         tip = plan.series.tip
         create_work_tree(store, session, base=base, tip=tip, head=plan.tip).close()
     with open_repository(session.git_dir, session.work_tree) as repository:
-        store.run("push", "--quiet", "--force", session.work_tree, f"{plan.tip}:refs/patchkit/head")
+        # Not a push: what receives one obeys the settings and hooks of the work tree's own.
+        repository.run(
+            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", store.git_dir,
+            f"+{plan.tip}:refs/patchkit/head",
+        )  # fmt: skip
         repository.run("reset", "--quiet", "--hard", plan.tip)
         session.write()
         yield repository

@@ -269,7 +269,10 @@ def require_settled(repository: Repository) -> str:
                 f"{repository.work_tree}: {what} is in progress",
                 hint="finish it or abort it with git first",
             )
-    status = repository.run("status", "--porcelain=v1", "-z", "--untracked-files=all")
+    # With renames an entry would be two fields: each side is an entry of its own.
+    status = repository.run(
+        "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames"
+    )
     dirty = [entry[3:].decode("utf-8", "replace") for entry in status.split(b"\0") if entry[3:]]
     if dirty:
         shown = ", ".join(dirty[:5]) + (f" and {len(dirty) - 5} more" if len(dirty) > 5 else "")
