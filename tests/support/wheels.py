@@ -75,25 +75,25 @@ FLAVORS = """
 [flavor.cuda]
 
 [flavor.cpu]
-base-version = "0.11.0"
 label = "cpu"
-omit = ["*.so"]
-take = ["vllm/_C.abi3.so"]
+take = ["*.so"]
+
+[flavor.cpu.base."0.11.0"]
+extensions = { cp312 = "cpu-312", cp311 = "cpu-311" }
 drop-requirements = ["xformers"]
 add-requirements = ["intel-openmp==1"]
-
-[flavor.cpu.extensions]
-cp312 = "cpu-312"
-cp311 = "cpu-311"
 """
 
 
-def write_inputs(folder: Path) -> Path:
+CPU: dict[str, bytes] = {**RELEASE, **EXTENSION, "vllm/__init__.py": b"injected"}
+
+
+def write_inputs(folder: Path, cpu: Tree = CPU) -> Path:
     """Write the wheels of a release and of its CPU build, and the table that pins them."""
     base = make_wheel(folder)
     text = "format = 1\n" + pin("base", "vllm", "0.11.0", base)
     for tag in ("cp312", "cp311"):
-        tree = {**EXTENSION, "vllm/__init__.py": b"injected", "vllm/tag": tag.encode()}
+        tree = {**cpu, "vllm/tag": tag.encode()}
         wheel = make_wheel(
             folder,
             tree,

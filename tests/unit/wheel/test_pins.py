@@ -14,7 +14,7 @@ from vllm_patchkit.errors import CommandFailed, HostError, UsageError, WheelErro
 from vllm_patchkit.stack.model import Base
 from vllm_patchkit.wheel import download, fetch, pins
 from vllm_patchkit.wheel.fetch import fetch_input
-from vllm_patchkit.wheel.flavor import find_flavor, read_flavors
+from vllm_patchkit.wheel.flavor import find_flavor, python_tags, read_flavors
 from vllm_patchkit.wheel.metadata import WheelName
 from vllm_patchkit.wheel.pins import find_base, find_input, read_inputs
 
@@ -137,12 +137,25 @@ class TestShippedTable:
 
     def test_every_flavor_finds_its_extensions(self) -> None:
         assert set(read_flavors()) == {"cuda", "cpu"}
-        flavor = find_flavor("cpu", "0.11.0")
-        assert set(flavor.extensions) == {"cp311", "cp312"}
-        for tag, name in flavor.extensions.items():
-            assert WheelName.parse(find_input(name).file).python == tag
-        with pytest.raises(UsageError, match=r"made for 0.11.0, the stack is on 0.12.0"):
-            find_flavor("cpu", "0.12.0")
+        for version in read_flavors()["cpu"]["base"]:
+            flavor = find_flavor("cpu", version)
+            assert find_input(f"vllm-{version}").version == version
+            for tag, name in flavor.extensions.items():
+                wheel = find_input(name)
+                assert WheelName.parse(wheel.file).python == tag
+                assert wheel.version.partition(".post")[0] == version
+        assert {"cp311", "cp312", "cp38"} == set(python_tags())
+
+    @pytest.mark.parametrize("version", ["0.11.1", "0.11", "0.33.0"])
+    def test_a_base_without_a_cpu_build_is_refused_with_what_is_missing(self, version: str) -> None:
+        """The official wheel alone makes no CPU wheel, and no build of another release does."""
+        words = (
+            rf"no cpu build of vLLM {version} is pinned.* 0\.10\.2, 0\.11\.0, 0\.12\.0, 0\.32\.0$"
+        )
+        with pytest.raises(UsageError, match=words) as caught:
+            find_flavor("cpu", version)
+        assert "wheels/inputs.toml" in (caught.value.hint or "")
+        assert find_flavor("cuda", version).extensions == {}
 
     def test_it_names_no_address(self) -> None:
         assert "://" not in pins.inputs_file().read_text()

@@ -30,19 +30,19 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheel``."""
-    from vllm_patchkit.wheel.flavor import read_flavors
+    from vllm_patchkit.wheel.flavor import python_tags, read_flavors
 
-    flavors = read_flavors()
-    tags = dict.fromkeys(tag for flavor in flavors.values() for tag in flavor.extensions)
     add_stack_argument(parser)
-    parser.add_argument("--flavor", choices=list(flavors), help="default: cuda")
+    parser.add_argument("--flavor", choices=list(read_flavors()), help="default: cuda")
     parser.add_argument(
         "--base", type=Path, metavar="WHEEL", help="patch this wheel instead of the pinned one"
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help=f"where to put the wheel (default: {DEFAULT_OUT})"
     )
-    parser.add_argument("--python-tag", choices=list(tags), help="cpu only, default: cp312")
+    parser.add_argument(
+        "--python-tag", choices=python_tags(), help="cpu only, default: the base's first"
+    )
     parser.add_argument(
         "--check", type=Path, nargs="+", metavar="WHEEL", help="build these again and compare"
     )

@@ -10,22 +10,20 @@ from typing import Any
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.wheel.pins import read_tables
 
+HOW = "docs/wheels.md, 'Another release', says how to pin one in wheels/inputs.toml"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flavor:
-    """One flavor.
+    """One flavor, on one base.
 
-    :param base_version: the only base that the flavor was made for; None for any.
     :param label: added to the local version label.
-    :param omit: patterns of members that are left out of the base.
-    :param take: members that come out of the extension wheel instead.
+    :param take: patterns of members that come out of the extension wheel.
     :param extensions: Python tag -> name of the input that holds the extension, best first.
     """
 
     name: str
-    base_version: str | None = None
     label: str | None = None
-    omit: tuple[str, ...] = ()
     take: tuple[str, ...] = ()
     drop_requirements: tuple[str, ...] = ()
     add_requirements: tuple[str, ...] = ()
@@ -36,22 +34,20 @@ class Flavor:
         """Return the flavor that a table of ``inputs.toml`` describes."""
         return cls(
             name=name,
-            base_version=table.get("base-version"),
             label=table.get("label"),
-            omit=tuple(table.get("omit", ())),
             take=tuple(table.get("take", ())),
             drop_requirements=tuple(table.get("drop-requirements", ())),
             add_requirements=tuple(table.get("add-requirements", ())),
             extensions=dict(table.get("extensions", {})),
         )
 
-    def omits(self, member: str) -> bool:
-        """Return whether a member of the base is left out.
+    def takes(self, member: str) -> bool:
+        """Return whether a member comes out of the extension wheel, not out of the base.
 
-        >>> Flavor(name="cpu", omit=("*.so",)).omits("vllm/_C.abi3.so")
+        >>> Flavor(name="cpu", take=("*.so",)).takes("vllm/_C.abi3.so")
         True
         """
-        return any(fnmatchcase(member, pattern) for pattern in self.omit)
+        return any(fnmatchcase(member, pattern) for pattern in self.take)
 
     def choose_tag(self, python_tag: str | None) -> str | None:
         """Return the Python tag to build for: the first known, unless one is asked for.
@@ -73,24 +69,32 @@ class Flavor:
         return tag
 
 
-def read_flavors() -> dict[str, Flavor]:
-    """Return every flavor by its name."""
-    tables = read_tables()["flavor"]
-    return {name: Flavor.from_table(name, table) for name, table in tables.items()}
+def read_flavors() -> dict[str, dict[str, Any]]:
+    """Return the table of every flavor by its name."""
+    tables: dict[str, dict[str, Any]] = read_tables()["flavor"]
+    return tables
+
+
+def python_tags() -> list[str]:
+    """Return every Python tag that some flavor has an extension for."""
+    bases = (table.get("base", {}).values() for table in read_flavors().values())
+    return list(dict.fromkeys(tag for found in bases for one in found for tag in one["extensions"]))
 
 
 def find_flavor(name: str, base_version: str) -> Flavor:
     """Return a flavor for a stack's base.
 
-    :raises UsageError: there is none of that name, or it was made for another base.
+    :raises UsageError: there is none of that name, or none for that base.
     """
     flavors = read_flavors()
     if name not in flavors:
         raise UsageError(f"there is no flavor {name!r}", hint=f"known: {', '.join(flavors)}")
-    flavor = flavors[name]
-    if flavor.base_version not in (None, base_version):
+    table = flavors[name]
+    bases = table.get("base")
+    if bases is not None and base_version not in bases:
         raise UsageError(
-            f"flavor {name} is made for {flavor.base_version}, the stack is on {base_version}",
-            hint="say in wheels/inputs.toml what the flavor is on that base",
+            f"no {name} build of vLLM {base_version} is pinned, and flavor {name} takes what is "
+            f"compiled, and what that requires, from one; pinned are builds of {', '.join(bases)}",
+            hint=HOW,
         )
-    return flavor
+    return Flavor.from_table(name, {**table, **(bases or {}).get(base_version, {})})

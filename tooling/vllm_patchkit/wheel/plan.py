@@ -61,7 +61,7 @@ def _wheel_name(recipe: Recipe) -> WheelName:
 
 def _payload(recipe: Recipe, patched: Contents) -> list[PlannedMember]:
     """Return every member outside the dist-info: the base's order, then what is new, sorted."""
-    base, flavor = recipe.base.contents, recipe.flavor
+    base = recipe.base.contents
     modes = _modes(recipe)
     taken = dict(_taken(recipe))
     members: list[PlannedMember] = []
@@ -75,7 +75,7 @@ def _payload(recipe: Recipe, patched: Contents) -> list[PlannedMember]:
             executable = modes[member.name]
             if data is not None:
                 members.append(MadeMember(name=member.name, data=data, executable=executable))
-        elif not flavor.omits(member.name):
+        elif recipe.keeps(member.name):
             row = base.rows[member.name]
             members.append(RawMember(name=member.name, role="base", member=member, row=row))
     new = [
@@ -100,16 +100,22 @@ def _modes(recipe: Recipe) -> dict[str, bool]:
 
 
 def _taken(recipe: Recipe) -> Iterator[tuple[str, RawMember]]:
-    """Yield the members that come out of the extension wheel."""
+    """Yield the members that come out of the extension wheel.
+
+    :raises WheelError: it has none of them.
+    """
     if recipe.extension is None:
         return
     source = recipe.extension.contents
-    for name in recipe.flavor.take:
-        member = source.archive.find(name)
-        if member is None:
-            raise WheelError(f"{source.archive.path.name} has no {name}, which the flavor takes")
-        row = source.rows[name]
-        yield name, RawMember(name=name, role="extension", member=member, row=row)
+    if not any(recipe.flavor.takes(member.name) for member in source.archive.members):
+        raise WheelError(
+            f"{source.archive.path.name} has no {' or '.join(recipe.flavor.take)}, which flavor "
+            f"{recipe.flavor.name} takes from it"
+        )
+    for member in source.archive.members:
+        if recipe.flavor.takes(member.name):
+            row = source.rows[member.name]
+            yield member.name, RawMember(name=member.name, role="extension", member=member, row=row)
 
 
 def _moved(member: PlannedMember, base: Part, name: WheelName) -> PlannedMember:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from vllm_patchkit.stack.locked import LockedStack
@@ -39,3 +40,27 @@ class Recipe(Order):
     def parts(self) -> tuple[Part, ...]:
         """The base and, if there is one, the extension."""
         return (self.base,) if self.extension is None else (self.base, self.extension)
+
+    def keeps(self, name: str) -> bool:
+        """Return whether a member of the base that no patch touches is in the wheel.
+
+        Beside an extension that is what its wheel has too, but for what is compiled.
+        """
+        if self.extension is None or name.startswith(f"{self.base.contents.data_folder}/"):
+            return True
+        shared = self.extension.contents.archive.find(name) is not None
+        return shared and not self.flavor.takes(name)
+
+    def notes(self, touched: Iterable[str]) -> Iterator[str]:
+        """Yield which of the touched files are others in the wheel that the extension is from."""
+        if self.extension is None:
+            return
+        ours, theirs = self.base.contents, self.extension.contents
+        for path in sorted(touched):
+            other = theirs.rows.get(path)
+            if ours.rows.get(path) != other:
+                have = "has no" if other is None else "has another"
+                yield (
+                    f"note: {theirs.archive.path.name} {have} {path}; this wheel has that of "
+                    f"{ours.archive.path.name}, patched"
+                )
