@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
+from vllm_patchkit.digest import blob_id
 from vllm_patchkit.errors import PatchFormatError
 from vllm_patchkit.fork.commits import commit_message
-from vllm_patchkit.fork.store.git import git_environment, parse_mail_date, quote_path
+from vllm_patchkit.fork.store.git import (
+    git_environment,
+    open_repository,
+    parse_mail_date,
+    quote_path,
+)
 from vllm_patchkit.stack.folder import make_patch
 
 DIFF = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"
@@ -51,3 +60,23 @@ def test_environment_of_git_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "GIT_DIR" not in env
     assert "GIT_EXTERNAL_DIFF" not in env
     assert env["GIT_CONFIG_GLOBAL"] == "/dev/null"
+
+
+def test_many_objects_cost_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebase of 500 patches writes a thousand objects and reads as many."""
+    subprocess.run(["git", "init", "--quiet", "--bare", tmp_path], check=True)
+    started = []
+    begin = subprocess.Popen.__init__
+
+    def count(self: subprocess.Popen[bytes], *args: object, **words: object) -> None:
+        started.append(args)
+        begin(self, *args, **words)  # type: ignore[call-overload]
+
+    with open_repository(tmp_path) as repository:
+        repository.read_blob(repository.write_object("blob", b"first"))
+        monkeypatch.setattr(subprocess.Popen, "__init__", count)
+        for number in range(50):
+            data = b"%d" % number
+            blob = repository.write_object("blob", data)
+            assert (blob, repository.read_blob(blob)) == (blob_id(data), data)
+    assert started == []

@@ -127,9 +127,11 @@ class Carrier:
 
     def _merge(self, before: str, after: str, tip: str) -> Merged:
         """Merge; where the new release is not itself in its style, merge there and come back."""
-        touched = [path for _, path in changed_paths(self.store, before, after)]
-        divergent = [path for path in touched if path in (self._divergent or ())]
-        if self.style is None or not divergent:
+        if self.style is None or not self._divergent:
+            return merge_patch(self.store, before=before, after=after, onto=tip)
+        touched = (path for _, path in changed_paths(self.store, before, after))
+        divergent = [path for path in touched if path in self._divergent]
+        if not divergent:
             return merge_patch(self.store, before=before, after=after, onto=tip)
         tree = self.store.find_object(f"{tip}^{{tree}}")
         assert tree is not None
@@ -201,10 +203,12 @@ class Carrier:
         new, old = self._release(self.onto), self._release(self.series.base)
         found = [name for name, text in new.items() if name != path and run in text]
         fresh = [name for name in found if run not in old.get(name, "")]
+        if len(fresh) != 1:
+            return None
         lines = [line for line in run.split("\n") if len(line) >= TELLING_CHARS]
         others = [text for name, text in old.items() if name != path]
         own = any(not any(f"\n{line}\n" in text for text in others) for line in lines)
-        return fresh[0] if len(fresh) == 1 and own else None
+        return fresh[0] if own else None
 
     def _release(self, commit: str) -> dict[str, str]:
         if commit not in self._releases:

@@ -17,6 +17,7 @@ from vllm_patchkit.host.process import Completed, capture
 
 if TYPE_CHECKING:
     from git import Repo
+    from gitdb import LooseObjectDB  # type: ignore[import-untyped]
 
 COMMITTER = ("vllm-patchkit", "vllm-patchkit@localhost.invalid")
 # Committer date of every commit we make: fixed, so that the same stack has the same commit ids.
@@ -154,6 +155,7 @@ class Repository:
         self.git_dir = git_dir
         self.work_tree = work_tree
         self._repo: Repo | None = None
+        self._written: LooseObjectDB | None = None
 
     def capture(
         self,
@@ -225,9 +227,12 @@ class Repository:
 
     def write_object(self, kind: str, data: bytes) -> str:
         """Store an object (``blob``, ``tree`` or ``commit``) and return its id."""
-        from gitdb import IStream  # type: ignore[import-untyped]
+        # Not by GitPython's database, which starts a process for each since 3.2.
+        from gitdb import IStream, LooseObjectDB
 
-        stored = self._objects().odb.store(IStream(kind.encode(), len(data), BytesIO(data)))
+        if self._written is None:
+            self._written = LooseObjectDB(str(self.git_dir / "objects"))
+        stored = self._written.store(IStream(kind.encode(), len(data), BytesIO(data)))
         oid: str = stored.hexsha.decode()
         return oid
 
