@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,39 @@ def test_ids_name_the_release(
         "tiny-llm 3.0: of 3 files 2 its own, 1 more fit",
         "cut from 2.0: all of 3 files are its own",
     ]
+
+
+def test_of_a_wheel_at_hand_only_the_changed_files_are_read(
+    releases: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every other member of it is damaged here, and nothing goes into the store."""
+    place = patches_on(releases, RELEASE_2)
+    wheel = releases / "cache" / "inputs" / f"{ROOT}-2.0-py3-none-any.whl"
+    data = bytearray(wheel.read_bytes())
+    damaged = 0
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            if member.filename not in (ENGINE, REQUEST, SAMPLER) and member.file_size:
+                start = member.header_offset + 30 + len(member.filename.encode())
+                data[start] ^= 1
+                damaged += 1
+    assert damaged > 5
+    wheel.write_bytes(data)
+    said = base(capsys, place)
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[-1] == "cut from 2.0: all of 3 files are its own"
+    refs = Git(releases / "cache" / "git" / "store.git").run("for-each-ref", "refs/bases")
+    assert refs == b""
+
+
+def test_a_damaged_file_of_a_wheel_at_hand_is_named(
+    releases: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = patches_on(releases, RELEASE_2)
+    wheel = releases / "cache" / "inputs" / f"{ROOT}-2.0-py3-none-any.whl"
+    wheel.write_bytes(wheel.read_bytes().replace(b"def engine_7()", b"def engine_8()"))
+    said = base(capsys, place)
+    assert (said.code, wheel.name in said.err, ENGINE in said.err) == (1, True, True), said.err
 
 
 def test_a_commit_between_two_releases(releases: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,9 +131,7 @@ def load_base(store: Repository, spec: BaseSpec, console: Console) -> BaseTree:
         return _load_checkout(store, spec)
     digest = keep_wheel(spec.wheel, console) if spec.wheel else ""
     ref = _ref_of(spec, digest)
-    commit = store.resolve(f"{ref}^{{commit}}")
-    if commit is None and not (digest or spec.pin):
-        commit = _only_source(store, ref)
+    commit = _find_commit(store, spec, digest)
     if commit is None:
         wheel = spec.wheel or fetch_release(spec.distribution, spec.version, console, spec.pin)
         digest = digest or file_sha256(wheel, console)
@@ -142,6 +140,20 @@ def load_base(store: Repository, spec: BaseSpec, console: Console) -> BaseTree:
         for name in {ref, _ref_of(spec, digest)}:
             store.run("update-ref", name, commit)
     return _describe(store, spec, commit)
+
+
+def find_base(store: Repository, spec: BaseSpec) -> BaseTree | None:
+    """Return a release of a registry if it is in the store already."""
+    commit = _find_commit(store, spec, "")
+    return None if commit is None else _describe(store, spec, commit)
+
+
+def _find_commit(store: Repository, spec: BaseSpec, digest: str) -> str | None:
+    ref = _ref_of(spec, digest)
+    commit = store.resolve(f"{ref}^{{commit}}")
+    if commit is None and not (digest or spec.pin):
+        commit = _only_source(store, ref)
+    return commit
 
 
 def _ref_of(spec: BaseSpec, digest: str) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import os
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from vllm_patchkit.archive.partial import PartialArchive
@@ -47,17 +51,39 @@ class StoredRelease:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteRelease:
-    """A release of which an index gives parts. Nothing of it is kept, and nothing is proved."""
+class WheelRelease:
+    """A release in a wheel of which only the needed members are read, and none is proved.
+
+    :param fetched: an index gives the parts, so that reading them is worth a word.
+    """
 
     archive: PartialArchive
     paths: Collection[str]
     root: str
     console: Console
+    fetched: bool
 
     @classmethod
-    def open(cls, spec: BaseSpec, console: Console) -> RemoteRelease:
-        """Return the release, its directory read.
+    def of(cls, archive: PartialArchive, console: Console, *, fetched: bool) -> WheelRelease:
+        """Return the release of an archive."""
+        paths = {name for name, size in archive.sizes.items() if is_source(name, size)}
+        return cls(archive, paths, find_root(paths), console, fetched)
+
+    @classmethod
+    @contextmanager
+    def open_file(cls, wheel: Path, console: Console) -> Iterator[WheelRelease]:
+        """Yield the release of a wheel on this machine.
+
+        :raises WheelError: it is no sound archive.
+        """
+        with wheel.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            archive = PartialArchive(wheel.name, size, partial(_pread, file.fileno()))
+            yield cls.of(archive, console, fetched=False)
+
+    @classmethod
+    def open_remote(cls, spec: BaseSpec, console: Console) -> WheelRelease:
+        """Return the release as pip's index has it.
 
         :raises NoRanges: no parts of it can be had.
         :raises WheelError: what came is no sound archive.
@@ -65,11 +91,12 @@ class RemoteRelease:
         console.note(f"ask pip's index for the list of files of {spec}")
         remote = open_release(spec.distribution, spec.version)
         archive = PartialArchive(remote.name, remote.size_bytes, remote.pread)
-        paths = {name for name, size in archive.sizes.items() if is_source(name, size)}
-        return cls(archive=archive, paths=paths, root=find_root(paths), console=console)
+        return cls.of(archive, console, fetched=True)
 
     def announce(self, paths: Iterable[str]) -> None:
         """Say how much of the wheel will be fetched."""
+        if not self.fetched:
+            return
         wanted = list(paths)
         cost, whole = self.archive.cost(wanted), self.archive.size_bytes
         self.console.note(
@@ -80,3 +107,7 @@ class RemoteRelease:
     def read(self, path: str) -> bytes:
         """Return a file's content."""
         return self.archive.read(path)
+
+
+def _pread(handle: int, offset: int, length: int) -> bytes:
+    return os.pread(handle, length, offset)

@@ -74,8 +74,12 @@ def cached_wheel(file: str, sha256: str, console: Console) -> Path | None:
     return next((one for one in places if one.is_file() and _holds(one, sha256, console)), None)
 
 
+def _inputs() -> Path:
+    return cache_dir() / "inputs"
+
+
 def _input(file: str) -> Path:
-    return cache_dir() / "inputs" / file
+    return _inputs() / file
 
 
 def _holds(path: Path, sha256: str, console: Console) -> bool:
@@ -100,15 +104,20 @@ def fetch_release(
     name = f"{distribution}-{version}"
     if name in read_inputs():
         return fetch_input(name, console)
-    folder = cache_dir() / "inputs"
-    folder.mkdir(exist_ok=True)
-    stem = f"{distribution.replace('-', '_')}-{version}-"
-    kept = sorted(path for path in folder.glob("*.whl") if path.name.lower().startswith(stem))
-    if kept:
-        return kept[0]
+    if kept := find_release(distribution, version):
+        return kept
     from vllm_patchkit.wheel.download import download_release
 
+    folder = _inputs()
+    folder.mkdir(exist_ok=True)
     return download_release(distribution, version, folder, console)
+
+
+def find_release(distribution: str, version: str) -> Path | None:
+    """Return a wheel of a release that is in the cache, whatever its bytes are."""
+    stem = f"{distribution.replace('-', '_')}-{version}-"
+    kept = (path for path in _inputs().glob("*.whl") if path.name.lower().startswith(stem))
+    return min(kept, default=None)
 
 
 def _stamp_path(path: Path) -> Path:

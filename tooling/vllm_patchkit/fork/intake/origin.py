@@ -14,15 +14,18 @@ from packaging.version import InvalidVersion, Version
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.digest import blob_id
 from vllm_patchkit.errors import NoRanges, PatchFormatError, WheelError
-from vllm_patchkit.fork.base import BaseSpec, load_base
-from vllm_patchkit.fork.glance import Release, RemoteRelease, StoredRelease
+from vllm_patchkit.fork.base import BaseSpec, find_base, load_base
+from vllm_patchkit.fork.glance import Release, StoredRelease, WheelRelease
 from vllm_patchkit.fork.intake.layout import parse_any, place_files
 from vllm_patchkit.fork.intake.sources import RawPatch
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.wheel.fetch import find_release
 
 Fit = Literal["same", "fits", "other", "absent"]
+# A file that a patch changes: the patch, and its diff of that file.
+Change = tuple[RawPatch, FileDiff]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,11 +82,12 @@ def find_origin(
 ) -> Origin:
     """Return how well each release fits the patches, and what that says.
 
-    Of a release that is not at hand, only the files that the patches change are fetched, where the
-    index gives parts of a wheel; else the whole, which is kept.
+    Of a wheel only the files that the patches change are read, or fetched where the index gives
+    parts of it; else the whole, which is kept.
     """
+    changes = list(_read_changes(patches))
     candidates = tuple(
-        Candidate(spec=spec, files=_look(store, spec, patches, console))
+        Candidate(spec=spec, files=_look(store, spec, changes, console))
         for spec in sorted(specs, key=lambda spec: Version(spec.version))
     )
     best = max(candidates, key=_rank, default=None)
@@ -98,48 +102,57 @@ def _rank(candidate: Candidate) -> tuple[int, int, Version]:
 
 
 def _look(
-    store: Repository, spec: BaseSpec, patches: Sequence[RawPatch], console: Console
+    store: Repository, spec: BaseSpec, changes: Sequence[Change], console: Console
 ) -> dict[str, Fit]:
-    if spec.wheel is None and spec.version not in releases_at_hand(store, spec.distribution):
+    """Return how well one release fits: read where it is at hand, in parts where it can be."""
+    stored = find_base(store, spec) if spec.wheel is None else None
+    if stored is not None:
+        return _fit_release(StoredRelease(store, stored), changes)
+    wheel = spec.wheel or find_release(spec.distribution, spec.version)
+    try:
+        if wheel is None:
+            return _fit_release(WheelRelease.open_remote(spec, console), changes)
+        with WheelRelease.open_file(wheel, console) as release:
+            return _fit_release(release, changes)
+    except (NoRanges, WheelError) as why:
+        console.note(f"{why.message}; so the whole wheel is {'read' if wheel else 'fetched'}")
+    return _fit_release(StoredRelease(store, load_base(store, spec, console)), changes)
+
+
+def _read_changes(patches: Sequence[RawPatch]) -> Iterator[Change]:
+    """Yield each file that a patch changes; what is no patch changes none."""
+    for patch in patches:
         try:
-            return _fit_release(RemoteRelease.open(spec, console), patches)
-        except (NoRanges, WheelError) as why:
-            console.note(f"{why.message}; so the whole wheel is fetched")
-    return _fit_release(StoredRelease(store, load_base(store, spec, console)), patches)
+            files, _ = parse_any(patch.data, strip=patch.strip, source=patch.source)
+        except PatchFormatError:
+            continue
+        yield from ((patch, diff) for diff in files if diff.old_path is not None)
 
 
-def _fit_release(release: Release, patches: Sequence[RawPatch]) -> dict[str, Fit]:
+def _fit_release(release: Release, changes: Sequence[Change]) -> dict[str, Fit]:
     parts = (path.split("/")[:-1] for path in release.paths)
     folders = {"/".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
     placed: dict[str, FileDiff | None] = {}
-    for patch in patches:
-        for name, diff in _placed(patch, release, folders):
-            # A later patch to the same file starts from what the first one left.
-            placed.setdefault(name, diff)
+    for patch, diff in changes:
+        # A later patch to the same file starts from what the first one left.
+        assert diff.old_path is not None
+        if diff.old_path not in placed:
+            placed[diff.old_path] = _place(patch, diff, release, folders)
     paths = {diff.old_path for diff in placed.values() if diff is not None and diff.old_path}
     release.announce(paths & set(release.paths))
     return {name: _fit(release, diff) for name, diff in placed.items()}
 
 
-def _placed(
-    patch: RawPatch, release: Release, folders: set[str]
-) -> Iterator[tuple[str, FileDiff | None]]:
-    """Yield the changed files of a patch: name there, and the diff with its path in the release."""
-    try:
-        files, _ = parse_any(patch.data, strip=patch.strip, source=patch.source)
-    except PatchFormatError:
-        return
-    for diff in files:
-        if diff.old_path is None:
-            continue
-        placed = place_files(
-            [diff],
-            lambda path: path in release.paths or path in folders,
-            root=release.root,
-            hint=patch.hint,
-            exact=patch.strip is not None,
-        )
-        yield diff.old_path, placed.files[0] if placed.files else None
+def _place(patch: RawPatch, diff: FileDiff, release: Release, folders: set[str]) -> FileDiff | None:
+    """Return a diff with its path in the release, None where it has no such file."""
+    placed = place_files(
+        [diff],
+        lambda path: path in release.paths or path in folders,
+        root=release.root,
+        hint=patch.hint,
+        exact=patch.strip is not None,
+    )
+    return placed.files[0] if placed.files else None
 
 
 def _fit(release: Release, diff: FileDiff | None) -> Fit:
