@@ -204,5 +204,5 @@ def test_an_interrupted_addition_is_finished_by_the_next(
     assert fresh.name in (root / "vllm" / "index.html").read_text()
 
 
-def _die(folder: Path) -> int:
+def _die(*_: object) -> int:
     raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vllm_patchkit.errors import HostError
-from vllm_patchkit.host.files import sync_folder
+from vllm_patchkit.host.files import sweep, sync_folder
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -56,12 +56,6 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         raise HostError(f"{folder} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(holder, ignore_errors=True)
-
-
-def sweep(place: Path, prefix: str) -> None:
-    """Delete what a killed command left; whoever writes there holds the store's lock."""
-    for stale in place.glob(f"{prefix}*"):
-        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _write_files(fresh: Path, files: Mapping[str, bytes], old: Path) -> None:

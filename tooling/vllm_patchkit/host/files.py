@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 from vllm_patchkit.host.terminal import Console
@@ -53,3 +54,9 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sweep(place: Path, prefix: str) -> None:
+    """Delete the folders that a killed command left; whoever makes some holds a lock there."""
+    for stale in place.glob(f"{prefix}*"):
+        shutil.rmtree(stale, ignore_errors=True)

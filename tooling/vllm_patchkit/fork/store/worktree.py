@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from vllm_patchkit.errors import StackError, UsageError
-from vllm_patchkit.fork.folder import sweep
 from vllm_patchkit.fork.store.git import COMMITTER, Repository, git_environment
 from vllm_patchkit.fork.store.history import stack_key
 from vllm_patchkit.host.cache import cache_dir
-from vllm_patchkit.host.files import replace_file
+from vllm_patchkit.host.files import replace_file, sweep
 from vllm_patchkit.host.process import capture, run
 
 FORMAT = 1
