@@ -382,3 +382,22 @@ def test_read_only_folder_is_reported(
         assert refresh(capsys, stack).code == 3
     finally:
         stack.parent.chmod(0o755)
+
+
+def test_probes_of_patches_of_one_subject_stay_with_them(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = {**STEP_1, f"{ROOT}/more.py": b"M = 1\n"}
+    stack = make_stack(capsys, home, [("Change", STEP_1), ("Change", more)])
+    assert [probe.patch for probe in read_stack(stack).probes] == ["0001", "0002"]
+    tree = Git(Path(call(capsys, "edit", stack).out.strip()))
+    head = tree.run("rev-parse", "HEAD").decode().strip()
+    tree.run("reset", "--quiet", "--hard", "refs/patchkit/base")
+    (tree.folder / ROOT / "first.py").write_bytes(b"F = 1\n")
+    tree.run("add", ".")
+    tree.run("commit", "--quiet", "-m", "First")
+    tree.run("cherry-pick", f"refs/patchkit/base..{head}")
+    assert refresh(capsys, stack).code == 0
+    probes = {probe.patch: probe.expression for probe in read_stack(stack).probes}
+    assert probes.keys() == {"0002", "0003"}
+    assert "more" in probes["0003"]

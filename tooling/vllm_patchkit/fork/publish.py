@@ -125,10 +125,21 @@ def _for_base(previous: Lock | None, release: str) -> Lock | None:
 
 
 def _match_numbers(old: Mapping[str, bytes], patches: Mapping[str, bytes]) -> dict[str, str | None]:
-    """Return old patch number -> new number, matched by the subject part of the name."""
-    new = {name[4:]: name[:4] for name in patches}
-    names = [name for name in old if "/" not in name and name.endswith(SUFFIX)]
-    return {name[:4]: new.get(name[4:]) for name in names}
+    """Return old patch number -> new number, matched by the subject part of the name.
+
+    Of several with one subject, those that kept their bytes are themselves, the others in order.
+    """
+    names = sorted(name for name in old if "/" not in name and name.endswith(SUFFIX))
+    left = list(patches)
+    found: dict[str, str | None] = dict.fromkeys((name[:4] for name in names), None)
+    for same in (True, False):
+        for name in [one for one in names if found[one[:4]] is None]:
+            fits = (one for one in left if one[4:] == name[4:])
+            new = next((one for one in fits if not same or patches[one] == old[name]), None)
+            if new is not None:
+                left.remove(new)
+                found[name[:4]] = new[:4]
+    return found
 
 
 def publish(

@@ -28,6 +28,7 @@ from vllm_patchkit.fork.edit import OpenStack, load_stack
 from vllm_patchkit.fork.folder import read_folder
 from vllm_patchkit.fork.leftout import FOLDER, find_left_out
 from vllm_patchkit.fork.publish import base_reader, compile_faults, replace_stack
+from vllm_patchkit.fork.rebase.outcome import PatchReport
 from vllm_patchkit.fork.rebase.progress import Plan
 from vllm_patchkit.fork.rebase.session import (
     Rebased,
@@ -175,7 +176,7 @@ def _finish(store: Repository, made: Composition, session: Session, plan: Plan) 
     patches = export_patches(store, base.commit, plan.tip)
     source = StackFiles(
         place=str(made.folder),
-        metadata=_metadata(made, patches),
+        metadata=_metadata(made, patches, plan.reports),
         series=format_series(patches),
         patches=patches,
     )
@@ -191,8 +192,10 @@ def _finish(store: Repository, made: Composition, session: Session, plan: Plan) 
     )  # fmt: skip
 
 
-def _metadata(made: Composition, patches: dict[str, bytes]) -> bytes:
-    origins = _match(made.pieces, patches)
+def _metadata(
+    made: Composition, patches: dict[str, bytes], reports: Sequence[PatchReport]
+) -> bytes:
+    origins = _match(made.pieces, reports, patches)
     stacks = [opened.stack for opened in made.parents]
     labels = [version_label(one.stack, parse_lock(one.files[LOCK])) if LOCK in one.files
               else f"{one.stack.label}.{one.stack.version}" for one in made.parents]  # fmt: skip
@@ -210,7 +213,7 @@ def _metadata(made: Composition, patches: dict[str, bytes]) -> bytes:
     requires = merge_requires(text for stack in stacks for text in stack.requires)
     return format_metadata(
         made.title,
-        stacks[0].base,
+        next((stack.base for stack in stacks if stack.base.sha256), stacks[0].base),
         subsystems=(name for stack in (*stacks, *own) for name in stack.subsystems),
         requires=requires,
         parents=describe_parents(made.folder, made.parents, labels, origins),
@@ -239,9 +242,15 @@ def _source_number(made: Composition, piece: Piece) -> str:
     return f"{made.parents[piece.parent].stack.patches[index].number:04d}"
 
 
-def _match(pieces: Sequence[Piece], patches: dict[str, bytes]) -> list[Piece | None]:
-    """Return which piece each patch is: in order, by subject; a resolution may have split one."""
-    left = list(pieces)
+def _match(
+    pieces: Sequence[Piece], reports: Sequence[PatchReport], patches: dict[str, bytes]
+) -> list[Piece | None]:
+    """Return which piece each patch is: in order, by subject; a resolution may have split one.
+
+    A piece of which nothing came in is none, whoever else has its subject.
+    """
+    carried = zip(pieces, reports, strict=True)
+    left = [piece for piece, report in carried if report.status not in ("upstream", "skipped")]
     found: list[Piece | None] = []
     for name, data in patches.items():
         subject = make_patch(name, data).message.subject

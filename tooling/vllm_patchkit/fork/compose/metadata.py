@@ -75,6 +75,7 @@ def format_metadata(
             version=base.version,
             root=base.root,
             aliases=list(base.aliases),
+            **({"wheel": base.wheel, "sha256": base.sha256} if base.sha256 else {}),
         ),
         *([_table("[wheel]", requires=list(requires))] if requires else []),
         *map(_format_parent, parents),
@@ -91,8 +92,8 @@ def _table(head: str, **values: object) -> str:
 
 
 def _value(value: object) -> str:
-    # TOML has no escape for DEL as it is; JSON leaves it alone.
-    return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
+    # JSON leaves DEL alone, which TOML wants escaped; escapes of JSON may be halves of a character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _format_parent(parent: Parent) -> str:

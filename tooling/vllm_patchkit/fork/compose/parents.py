@@ -114,7 +114,7 @@ def make_pieces(
     for index, opened in enumerate(parents):
         for place, patch in enumerate(opened.stack.patches):
             source = source_digest(patch)
-            held = known.pop((opened.stack.name, source), None)
+            held = known.pop((index, source), None)
             found = _piece(opened, place) if held is None or current is None else (
                 _piece(current, held)
             )  # fmt: skip
@@ -125,12 +125,15 @@ def make_pieces(
     return tuple(pieces)
 
 
-def _known(current: OpenStack) -> dict[tuple[str, str], int]:
-    """Return (parent, digest of its patch) -> place in the composed stack."""
+def _known(current: OpenStack) -> dict[tuple[int, str], int]:
+    """Return (place of a parent, digest of its patch) -> place in the composed stack.
+
+    Not its name: that is the parent's to change.
+    """
     places = {f"{one.number:04d}": place for place, one in enumerate(current.stack.patches)}
     return {
-        (parent.name, source): places[number]
-        for parent in current.stack.parents
+        (index, source): places[number]
+        for index, parent in enumerate(current.stack.parents)
         for number, source in parent.patches.items()
         if number in places
     }
