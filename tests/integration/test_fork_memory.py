@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from support.forks import (
     SAMPLER,
     Git,
     Said,
+    Tree,
     call,
     changed,
     make_stack,
@@ -164,3 +166,138 @@ def test_a_release_that_is_to_follow_is_looked_at_first(
     assert said.code == 2
     assert "'next' does not name a release" in said.err
     assert {path.name: path.read_bytes() for path in stack.iterdir()} == before
+
+
+def memory(home: Path) -> Path:
+    return home / "cache" / "git" / "store.git" / "rr-cache"
+
+
+def corrupt(home: Path, how: str) -> None:
+    """Damage what was remembered of the one conflict."""
+    (place,) = memory(home).iterdir()
+    if how == "a file":
+        shutil.rmtree(memory(home))
+        memory(home).write_text("not a folder\n")
+        return
+    if how == "a folder instead":
+        for name in ("preimage", "postimage"):
+            (place / name).unlink()
+            (place / name).mkdir()
+        return
+    if how == "other names":
+        place.rename(place.with_name("not-an-id"))
+        (memory(home) / "x" / "y").mkdir(parents=True)
+        (memory(home) / "note.txt").write_text("mine\n")
+        return
+    name, data = {
+        "empty preimage": ("preimage", b""),
+        "empty postimage": ("postimage", b""),
+        "binary preimage": ("preimage", bytes(range(256))),
+        "cut preimage": ("preimage", (place / "preimage").read_bytes()[:40]),
+        "markers in the postimage": ("postimage", (place / "preimage").read_bytes()),
+    }[how]
+    (place / name).write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "a file", "a folder instead", "other names", "empty preimage", "empty postimage",
+        "binary preimage", "cut preimage", "markers in the postimage",
+    ],
+)  # fmt: skip
+def test_a_damaged_memory_costs_the_memory_alone(
+    stack: Path, home: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    """It stops as if nothing were remembered, or says what is wrong; no patch gets nonsense."""
+    rebase(capsys, stack, "--onto", "2.0", "--into", home / "two")
+    resolve(home)
+    rebase(capsys, stack, "--continue")
+    corrupt(home, how)
+    said = rebase(capsys, stack, "--onto", "2.0")
+    assert said.code == 1, (said.out, said.err)
+    assert "Traceback" not in said.err
+    assert "conflict" in said.out
+    resolve(home)
+    assert rebase(capsys, stack, "--continue").code == 0
+    assert read_patches(stack) == read_patches(home / "two")
+
+
+def test_two_rebases_at_once_learn_both(
+    stack: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = home / "patches" / "other"
+    shutil.copytree(stack, other)
+    rebase(capsys, stack, "--onto", "2.0", "--into", home / "a", "--dir", home / "wa")
+    rebase(capsys, other, "--onto", "2.0", "--into", home / "b", "--dir", home / "wb")
+    for place, line in ((home / "wa", RESOLVED), (home / "wb", RESOLVED.replace("334", "335"))):
+        text = (place / REQUEST).read_text()
+        start, end = text.index("<<<<<<< "), text.index(">>>>>>> ")
+        after = text.index("\n", end) + 1
+        (place / REQUEST).write_text(text[:start] + line + text[after:])
+        Git(place).run("add", REQUEST)
+    assert rebase(capsys, other, "--continue").code == 0
+    assert rebase(capsys, stack, "--continue").code == 0
+    assert b"+" + RESOLVED.encode() in first_patch(home / "a")
+    assert b"return 335" in first_patch(home / "b")
+    # One of them is what is remembered, whole.
+    said = rebase(capsys, stack, "--onto", "2.1")
+    assert said.code == 0, said.err
+    assert any(line in first_patch(stack) for line in (b"return 334", b"return 335"))
+
+
+def test_an_abort_half_way_keeps_what_was_resolved_before(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two conflicts the first is settled, the second left with its markers."""
+    nine = "def sampler_9(): return 9\n"
+    two = changed(OURS, SAMPLER, nine, "def sampler_9(): return 99\n")
+    put_release(home / "cache", "3.0", RELEASE_3)
+    stack = make_stack(capsys, home, [("One", OURS), ("Two", two)])
+    rebase(capsys, stack, "--onto", "3.0")
+    resolve(home)
+    assert rebase(capsys, stack, "--continue").code == 1
+    assert rebase(capsys, stack, "--abort").code == 0
+    said = rebase(capsys, stack, "--onto", "3.0")
+    assert (said.code, "0001-One.patch: resolved as before" in said.err) == (1, True)
+    assert "0002-Two.patch: resolved as before" not in said.err
+
+
+def test_the_same_conflict_with_other_line_ends(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was resolved in a file of LF never writes LF into one of CRLF."""
+
+    def crlf(tree: Tree) -> dict[str, bytes]:
+        return {**tree, REQUEST: tree[REQUEST].replace(b"\n", b"\r\n")}
+
+    put_release(home / "cache", "2.0", RELEASE_2)
+    stack = make_stack(capsys, home, STEPS)
+    rebase(capsys, stack, "--onto", "2.0", "--into", home / "two")
+    resolve(home)
+    assert rebase(capsys, stack, "--continue").code == 0
+    put_release(home / "cache", "1.1", crlf(RELEASE_1))
+    put_release(home / "cache", "2.1", crlf(RELEASE_2))
+    git = Git.create(home / "windows", crlf(RELEASE_1))
+    git.commit(crlf(OURS), "One")
+    (home / "windows.mbox").write_bytes(git.mailbox())
+    said = call(
+        capsys, "import", home / "windows.mbox", "--base", "tiny-llm==1.1", "--name", "crlf"
+    )
+    assert said.code == 0, said.err
+    other = home / "patches" / "crlf"
+    said = rebase(capsys, other, "--onto", "2.1")
+    if said.code == 1:
+        (place,) = (path for path in (home / "cache" / "work").iterdir() if path.is_dir())
+        data = (place / REQUEST).read_bytes()
+        start, end = data.index(b"<<<<<<< "), data.index(b">>>>>>> ")
+        after = data.index(b"\n", end) + 1
+        line = RESOLVED.encode().replace(b"\n", b"\r\n")
+        (place / REQUEST).write_bytes(data[:start] + line + data[after:])
+        Git(place).run("add", REQUEST)
+        assert rebase(capsys, other, "--continue").code == 0
+    added = [
+        line for line in first_patch(other).splitlines(keepends=True) if line.startswith(b"+def")
+    ]
+    assert added
+    assert all(line.endswith(b"\r\n") for line in added)
