@@ -79,9 +79,20 @@ def check_platform(device: str) -> str:
 
 
 def load_extension() -> str:
-    """Load the compiled half of vLLM, which it would otherwise miss in the middle of a run."""
-    extension = import_module("vllm._C")
-    return Path(str(extension.__file__)).name
+    """Load the compiled half of vLLM, which it would otherwise miss in the middle of a run.
+
+    Which file that is differs by release and processor, so it is asked for what it registers. vLLM
+    itself only warns where it does not load.
+    """
+    import torch
+
+    import_module("vllm._custom_ops")
+    count = sum(name.startswith("_C::") for name in torch._C._dispatch_get_all_op_names())
+    if not count:
+        # For the loader's own reason.
+        import_module("vllm._C")
+        raise RuntimeError("it registers no operator")
+    return f"{count} operators"
 
 
 def import_touched(installed: Installed) -> str:
