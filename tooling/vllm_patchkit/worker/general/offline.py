@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 SEED = 7
 STOP_AT = 5
+# Draws of which most come again, since that is what penalties look at. Of the whole vocabulary
+# hardly one does before the end of the text, and any penalty, right or wrong, prevents that one.
+AGAIN: dict[str, Any] = {
+    "allowed_token_ids": list(range(30, 42)),
+    "max_tokens": 64,
+    "ignore_eos": True,
+}
 # Releases whose CPU backend takes a request that resumes for one that generates.
 RESUMES_WRONGLY = ("0.10.2", "0.11.0")
 
@@ -176,10 +183,9 @@ def sampled(scenario: Scenario) -> None:
         {"top_p": 0.7},
         {"min_p": 0.1},
         {"top_k": 5},
-        # Long enough for tokens to come again, which is what penalties look at.
-        {"repetition_penalty": 1.4, "max_tokens": 64},
-        {"frequency_penalty": 0.8, "max_tokens": 64},
-        {"presence_penalty": 0.9, "max_tokens": 64},
+        {"repetition_penalty": 1.4, **AGAIN},
+        {"frequency_penalty": 0.4, **AGAIN},
+        {"presence_penalty": 0.9, **AGAIN},
         {"logit_bias": {10: 4.0, 11: -4.0}},
         {"min_tokens": 10},
         {"allowed_token_ids": list(range(30, 60))},
