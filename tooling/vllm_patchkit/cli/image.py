@@ -103,7 +103,8 @@ def _make_plan(args: argparse.Namespace) -> ImagePlan:
         files=files,
         base_image=args.base_image,
         wheel=wheel,
-        requirements=args.requirements or image.find_requirements(wheel.flavor, files),
+        requirements=args.requirements
+        or image.find_requirements(wheel.flavor, wheel.version, files),
         flash_attn=args.flash_attn,
         revision=image.find_revision(files),
         epoch=image.source_epoch(),

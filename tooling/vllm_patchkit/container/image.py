@@ -12,7 +12,7 @@ from vllm_patchkit.container.wheelfacts import WheelFacts
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError
 from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.host.process import run
-from vllm_patchkit.host.shipped import find_file, folders_around, shipped_folders
+from vllm_patchkit.host.shipped import find_lock, folders_around, shipped_folders
 
 DEFAULT_BASE = "python:3.12-slim-bookworm"
 DEFAULT_EPOCH = 1759276800
@@ -125,10 +125,11 @@ def find_files(start: Path) -> Path:
     raise UsageError("there is no ci/Dockerfile here or above", hint="give --files FOLDER")
 
 
-def find_requirements(flavor: str, files: Path) -> Path:
-    """Return the locked requirements of a flavor, of the checkout or of the package."""
-    name = f"requirements-{flavor}.lock"
-    found = find_file(name, (files.parent / "wheels", *shipped_folders("wheels")))
+def find_requirements(flavor: str, version: str, files: Path) -> Path:
+    """Return the locked requirements of a flavor's wheel, of the checkout or of the package."""
+    found = find_lock(flavor, version, (files.parent / "wheels", *shipped_folders("wheels")))
     if found is None:
-        raise UsageError(f"there is no wheels/{name}", hint="give --requirements FILE")
+        raise UsageError(
+            f"there is no wheels/requirements-{flavor}.lock", hint="give --requirements FILE"
+        )
     return found

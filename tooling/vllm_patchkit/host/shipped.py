@@ -28,3 +28,11 @@ def folders_around(name: str, start: Path) -> list[Path]:
 def find_file(name: str, folders: Iterable[Path]) -> Path | None:
     """Return the file of that name in the first of the folders that has it."""
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def find_lock(flavor: str, version: str, folders: Iterable[Path]) -> Path | None:
+    """Return the locked requirements of a flavor's wheel: of its release, else of any."""
+    places = list(folders)
+    release = version.partition("+")[0]
+    own = find_file(f"requirements-{flavor}-{release}.lock", places)
+    return own or find_file(f"requirements-{flavor}.lock", places)

@@ -15,13 +15,15 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import message_from_bytes
 from pathlib import Path
 
+from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.files import file_sha256, replace_file
 from vllm_patchkit.host.process import isolated, run
-from vllm_patchkit.host.shipped import find_file, folders_around, shipped_folders
+from vllm_patchkit.host.shipped import find_lock, folders_around, shipped_folders
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.launch.subject import read_locks
 
@@ -29,6 +31,11 @@ READY = ".requirements-ready"
 WHEEL = ".wheel-sha256"
 VERSIONS = ("3.12", "3.11", "3.10", "3.13")
 INSTALL_S = 3600.0
+PIN = re.compile(r"(?m)^([A-Za-z0-9._-]+)==([^\s;\\]+)")
+MAKE_LOCK = (
+    "give the wheel's own lock with --requirements FILE, or smoke an environment that has it with "
+    "--python; docs/smoke.md, 'Any release', has the commands"
+)
 
 
 def make_environment(
@@ -42,6 +49,7 @@ def make_environment(
     read_locks(wheel)
     python = interpreter or find_interpreter(wheel.name)
     lock = requirements or find_requirements(wheel.name)
+    require_fit(wheel, lock)
     folder = cache_dir() / "smoke-env" / environment_key(python, lock)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with hold(folder.with_suffix(".lock")):
@@ -89,17 +97,46 @@ def _candidates(version: str) -> Iterator[Path]:
 
 
 def find_requirements(wheel_name: str) -> Path:
-    """Return the lock for the wheel's flavor: in the checkout, or as shipped.
+    """Return the lock for the wheel's flavor and release: in the checkout, or as shipped.
 
     :raises HostError: there is none.
     """
     flavor = "cpu" if re.match(r"vllm[-_]cpu[-_]", wheel_name) or "cpu" in wheel_name else "cuda"
-    name = f"requirements-{flavor}.lock"
     folders = [*folders_around("wheels", Path.cwd()), *shipped_folders("wheels")]
-    found = find_file(name, folders)
+    found = find_lock(flavor, wheel_name.split("-")[1], folders)
     if found is None:
-        raise HostError(f"{name} was not found", hint="give the lock with --requirements FILE")
+        raise HostError(f"requirements-{flavor}.lock was not found", hint=MAKE_LOCK)
     return found
+
+
+def require_fit(wheel: Path, lock: Path) -> None:
+    """Do nothing if the lock pins what the wheel requires, as far as the two name the same.
+
+    :raises HostError: it pins other versions: it is another release's.
+    """
+    # packaging is slow to import.
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    with Archive(wheel) as archive:
+        paths = [member.name for member in archive.members]
+        (path,) = [path for path in paths if path.endswith(".dist-info/METADATA")]
+        metadata = message_from_bytes(archive.read(path))
+    pins = {canonicalize_name(found[1]): found[2] for found in PIN.finditer(lock.read_text())}
+    required = map(Requirement, metadata.get_all("Requires-Dist") or ())
+    faults = [
+        f"{one} is required, {pins[name]} is locked"
+        for one in required
+        if (one.marker is None or one.marker.evaluate({"extra": ""}))
+        and (name := canonicalize_name(one.name)) in pins
+        and not one.specifier.contains(pins[name], prereleases=True)
+    ]
+    if faults:
+        raise HostError(
+            f"{lock.name} is not of {wheel.name}: {'; '.join(faults[:3])}"
+            + (f", and {len(faults) - 3} more" if len(faults) > 3 else ""),
+            hint=MAKE_LOCK,
+        )
 
 
 @contextmanager
