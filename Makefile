@@ -23,6 +23,8 @@ DEBIAN_BASE := vllm-patchkit-base:bookworm
 SOURCES := $(shell find tooling -name '*.py') pyproject.toml
 PATCHES := $(wildcard patches/$(STACK)/*) wheels/inputs.toml
 CPU_LOCK := wheels/requirements-cpu.lock
+# The release, beside the stack's own, on which the tests prove a stack.
+OTHER_RELEASE := 0.32.0
 # The CPU build's extension exists for these two; the tests take the first that this machine has.
 CPU_PYTHON = $(shell ci/find-python.sh 3.12 3.11)
 CPU_TAG = $(if $(findstring 3.12,$(CPU_PYTHON)),cp312,cp311)
@@ -57,7 +59,7 @@ property: $(VENV)/.ready ## generated edits, against git apply and GNU patch
 fuzz: $(VENV)/.ready ## fuzz every reader of foreign bytes, guided by coverage (FUZZ_RUNS)
 	ci/fuzz.sh $(FUZZ_RUNS)
 
-integration: $(VENV)/.ready build/env-cpu/.ready build/transformers-5/.ready ## real wheels, environments and tools
+integration: $(VENV)/.ready build/env-cpu/.ready build/env-cpu-$(OTHER_RELEASE)/.ready build/transformers-5/.ready ## real wheels, environments and tools
 	$(PYTEST) build/junit/integration.xml $(PARALLEL) tests/integration
 
 stack: build/env-cpu/.ready ## the patched vLLM itself, on the processor
@@ -130,6 +132,13 @@ build/env-cpu/.ready: build/env-cpu/.tools build/wheel-cpu-$(CPU_TAG)
 	$(BIN)/uv pip install --quiet --python build/env-cpu --no-deps --reinstall-package vllm \
 		"$$(cat build/wheel-cpu-$(CPU_TAG))"
 	$(BIN)/uv pip check --python build/env-cpu
+	touch $@
+
+# Another release, for a stack on it; the tests put the wheel in.
+build/env-cpu-%/.ready: wheels/requirements-cpu-%.lock | $(VENV)/.ready
+	test -n "$(CPU_PYTHON)"
+	$(BIN)/uv venv --quiet --clear --python $(CPU_PYTHON) $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D) --require-hashes --requirement $<
 	touch $@
 
 build/env-cpu/.bench: build/env-cpu/.ready

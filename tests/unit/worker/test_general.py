@@ -1,13 +1,16 @@
 """The general scenarios' judgement, without an engine."""
 
+import json
+
 import pytest
 
 from vllm_patchkit.worker import events
 from vllm_patchkit.worker.engine import is_float32
-from vllm_patchkit.worker.general import judge, offline, serving
+from vllm_patchkit.worker.general import judge, serving
 from vllm_patchkit.worker.general.architectures import find_architecture
 from vllm_patchkit.worker.general.checkpoints import short_name
 from vllm_patchkit.worker.general.engine import engine_arguments
+from vllm_patchkit.worker.general.faults import known_fault
 from vllm_patchkit.worker.general.oracle import Case, is_clear
 from vllm_patchkit.worker.job import Job
 
@@ -46,14 +49,27 @@ def test_log_probabilities_are_within_the_bound(off, holds):
     assert holds or "a log probability of token 1 is off by 3.0e-03, limit 2e-03" in problems[0]
 
 
-def test_a_fault_of_the_release_is_a_warning(monkeypatch):
+def checkpoint(folder, *names):
+    """Write a checkpoint's file with these tensors in its header."""
+    header = json.dumps({name: {"dtype": "F32"} for name in names}).encode()
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    return folder
+
+
+def test_a_fault_of_the_release_is_a_warning(monkeypatch, tmp_path):
     sent = []
     monkeypatch.setattr(events, "send", lambda event, **fields: sent.append((event, fields)))
-    known = offline.known_fault("preemption", "cpu", "0.11.0+slow.steps.1.cpu")
+    plain = checkpoint(tmp_path / "plain", "model.layers.0.self_attn.q_proj.weight")
+    known = known_fault("preemption", "cpu", "0.11.0+slow.steps.1.cpu", plain)
     assert "vLLM 0.11.0" in known
     for name, device, version in (("one", "cpu", "0.11.0"), ("preemption", "cuda", "0.11.0")):
-        assert offline.known_fault(name, device, version) is None
-    assert offline.known_fault("preemption", "cpu", "0.12.0") is None
+        assert known_fault(name, device, version, plain) is None
+    assert known_fault("preemption", "cpu", "0.12.0", plain) is None
+    normed = checkpoint(tmp_path / "normed", "model.layers.0.self_attn.q_norm.weight")
+    assert "vLLM 0.12.0" in known_fault("one", "cpu", "0.12.0+x.1.cpu", normed)
+    for device, version in (("cuda", "0.12.0"), ("cpu", "0.11.0"), ("cpu", "0.32.0")):
+        assert known_fault("one", device, version, normed) is None
     assert judge.report("qwen3/preemption", [answer((9,))], [], 0.0, known=known)
     kinds = [event for event, _ in sent]
     assert kinds == ["warning", "answer", "scenario"]

@@ -13,7 +13,8 @@ from .. import events
 from ..engine import is_float32, load
 from ..job import Job
 from .checkpoints import short_name
-from .engine import BATCHED_TOKENS, cases_file, engine_arguments, greedy, prompt_of
+from .engine import BATCHED_TOKENS, cases_file, engine_arguments, folder_of, greedy, prompt_of
+from .faults import known_fault
 from .judge import Answer, report
 from .oracle import Case, read_cases
 from .refusals import refusals
@@ -30,8 +31,6 @@ AGAIN: dict[str, Any] = {
     "max_tokens": 64,
     "ignore_eos": True,
 }
-# Releases whose CPU backend takes a request that resumes for one that generates.
-RESUMES_WRONGLY = ("0.10.2", "0.11.0")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -255,13 +254,6 @@ SCENARIOS: dict[str, Callable[[Scenario], None]] = {
 }
 
 
-def known_fault(name: str, device: str, version: str) -> str | None:
-    """Return what is wrong with a release itself, whatever was patched; None for the most part."""
-    if name == "preemption" and device == "cpu" and version.startswith(RESUMES_WRONGLY):
-        return f"vLLM {version} on a CPU lets a request that resumes attend to new tokens only"
-    return None
-
-
 def run(job: Job, architecture: str) -> None:
     """Load the engine once and run the scenarios that were asked for."""
     stage = short_name(architecture)
@@ -273,7 +265,7 @@ def run(job: Job, architecture: str) -> None:
         if job.wants(f"{stage}/{name}"):
             events.note(stage, f"scenario {name}")
             scenario = Scenario(llm=llm, cases=cases, exact=is_float32(job))
-            known = known_fault(name, job.device, __version__)
+            known = known_fault(name, job.device, __version__, folder_of(job, architecture))
             run_scenario(f"{stage}/{name}", act, scenario, known)
 
 

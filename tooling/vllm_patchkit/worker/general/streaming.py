@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..engine import is_float32, load_async
 from ..job import Job
 from .checkpoints import short_name
-from .engine import cases_file, engine_arguments, greedy, prompt_of
+from .engine import cases_file, engine_arguments, folder_of, greedy, prompt_of
+from .faults import known_fault
 from .judge import Answer, report
 from .oracle import Case, read_cases
 
@@ -60,7 +61,10 @@ async def _run(job: Job, architecture: str) -> None:
         )
         for stream in streams
     ]
-    report(f"{short_name(architecture)}/{NAME}", answers, problems, started)
+    from vllm import __version__
+
+    known = known_fault(NAME, job.device, __version__, folder_of(job, architecture))
+    report(f"{short_name(architecture)}/{NAME}", answers, problems, started, known=known)
 
 
 async def _stream(engine: AsyncLLM, case: Case, name: str, limit: int | None = None) -> Stream:
