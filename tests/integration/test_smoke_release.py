@@ -1,10 +1,10 @@
 """Another release than the stack's own: a foreign stack on it, proved, and a fault in it found."""
 
 import email
-import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from vllm_patchkit.launch.subject import find_environment
 from vllm_patchkit.launch.wheel_environment import find_requirements, require_fit
 from vllm_patchkit.smoke import SmokeOptions, run_smoke
 from vllm_patchkit.smoke.against import compare
+from vllm_patchkit.worker.general.offline import SCENARIOS
 
 RELEASE = "0.32.0"
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,11 +24,10 @@ PLACE = ROOT / f"build/env-cpu-{RELEASE}"
 PYTHON = PLACE / "bin/python"
 UV = Path(sys.executable).parent / "uv"
 PATIENCE_S = 1200
-SAMPLED = SmokeOptions(
+OFFLINE = SmokeOptions(
     architectures=("LlamaForCausalLM",),
-    scenarios=("one", "sampled"),
+    scenarios=tuple(f"llama/{name}" for name in SCENARIOS),
     own_scenarios=False,
-    unpatched=True,
 )
 # Where, what it is in the release, and what it becomes.
 FAULT = (
@@ -40,7 +40,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.network,
     pytest.mark.timeout(PATIENCE_S),
-    pytest.mark.skipif(not PYTHON.exists(), reason=f"{PLACE} is missing: run make {PLACE.name}"),
+    pytest.mark.skipif(not PYTHON.exists(), reason=f"run make build/{PLACE.name}/.ready"),
 ]
 
 
@@ -83,32 +83,27 @@ def test_its_lock_starts_from_what_the_wheel_requires(wheel):
         require_fit(wheel, ROOT / "wheels/requirements-cpu.lock")
 
 
-def test_a_stack_on_it_is_proved_and_breaks_nothing(python):
-    words = ["--python", python, "--architecture", "llama", "--against", "base", "--json"]
-    report = json.loads(tool("smoke", *words))
-    assert not report["missing"]
-    names = {scenario["name"] for scenario in report["scenarios"]}
-    assert {"llama/batch", "llama/preemption", "llama/server", "llama/streaming"} < names
-    states = {row["scenario"]: row["state"] for row in report["against"]["rows"]}
-    assert states == dict.fromkeys(names, "same")
-    (check,) = [one for one in report["checks"] if one["name"] == "the compiled extension loads"]
-    assert check["ok"]
+def test_a_stack_on_it_is_proved_and_a_wrong_number_in_its_sampler_named(python):
+    """Every scenario, once with the patch, once on the release with one more fault than it has."""
+    options = replace(OFFLINE, scenarios=(*OFFLINE.scenarios, "llama/server"))
+    patched = run_smoke(find_environment(python), options, lambda event, report: None)
+    assert patched.ok, (patched.problems, patched.checks, patched.scenarios)
+    (check,) = [one for one in patched.checks if one["name"] == "the compiled extension loads"]
     assert check["detail"].endswith(" operators")
-
-
-def test_a_wrong_number_in_its_sampler_is_named(python):
     with base_environment(find_environment(python), Console(quiet=True)) as base:
-        right = run_smoke(base, SAMPLED, lambda event, report: None)
-        assert right.ok, (right.problems, right.checks, right.scenarios)
         (package,) = Path(base.location).glob("lib/*/site-packages/vllm")
+        assert "step_count" not in (package / "v1/engine/core.py").read_text(encoding="utf-8")
         path, before, after = FAULT
         text = (package / path).read_text(encoding="utf-8")
         assert text.count(before) == 1
         (package / path).unlink()
         (package / path).write_text(text.replace(before, after), encoding="utf-8")
-        wrong = run_smoke(base, SAMPLED, lambda event, report: None)
-    rows = {row.scenario: row for row in compare(wrong, right, own=()).rows}
-    assert rows["llama/one"].state == "same"
-    assert [line.partition(":")[0] for line in rows["llama/sampled"].differences] == [
+        options = replace(OFFLINE, unpatched=True)
+        wrong = run_smoke(base, options, lambda event, report: None)
+    rows = {row.scenario: row for row in compare(patched, wrong, own=()).rows}
+    assert rows.pop("llama/server").state == "only here"
+    sampled = rows.pop("llama/sampled")
+    assert {row.state for row in rows.values()} == {"same"}
+    assert [line.partition(":")[0] for line in sampled.differences] == [
         "request-0, frequency_penalty"
     ]
