@@ -25,6 +25,11 @@ def wants_colour(stream: TextIO) -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
+    return is_live(stream)
+
+
+def is_live(stream: TextIO) -> bool:
+    """Return whether a person looks at ``stream`` on a terminal that takes escape sequences."""
     return stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
 
 
@@ -145,7 +150,7 @@ class Console:
         self, label: str, total: int = 0, *, unit: str = "MB", scale: float = 1e6
     ) -> Iterator[Progress]:
         """Show progress while the block runs; plain lines where there is no terminal."""
-        live = not self.quiet and self.err.isatty() and not os.environ.get("CI")
+        live = not self.quiet and is_live(self.err)
         stream = Path(os.devnull).open("w") if self.quiet else self.err
         bar = Progress(label, total, stream, live, unit=unit, scale=scale)
         self.has_bar = live
