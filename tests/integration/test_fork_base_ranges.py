@@ -6,6 +6,7 @@ same command says of the same release with its wheel in the cache.
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 import threading
@@ -205,12 +206,49 @@ def other_bytes(answer: Answer) -> None:
     answer.body = bytes(byte ^ 0xFF for byte in answer.body)
 
 
+def zipped(answer: Answer) -> None:
+    """A proxy that packs whatever is asked for."""
+    answer.body = gzip.compress(answer.body)
+    answer.headers["Content-Encoding"] = "gzip"
+
+
+def zipped_whole(answer: Answer) -> None:
+    """As many bytes as were asked for, of a packed file."""
+    packed = gzip.compress(bytes(range(256)) * 64)
+    answer.body = packed[: len(answer.body)].ljust(len(answer.body), b"x")
+    answer.headers["Content-Encoding"] = "gzip"
+
+
+def many_parts(answer: Answer) -> None:
+    where = answer.headers.pop("Content-Range", "")
+    answer.headers["Content-Type"] = "multipart/byteranges; boundary=X"
+    head = f"--X\r\nContent-Range: {where}\r\n\r\n".encode()
+    answer.body = head + answer.body + b"\r\n--X--\r\n"
+
+
+def not_satisfiable(answer: Answer) -> None:
+    answer.status, answer.body = 416, b""
+    answer.headers["Content-Range"] = "bytes */5"
+
+
+def too_many_requests(answer: Answer) -> None:
+    answer.status, answer.body = 429, b"later"
+    answer.headers["Retry-After"] = "3600"
+
+
+def elsewhere(answer: Answer) -> None:
+    """A redirection that never ends."""
+    answer.status, answer.body = 302, b""
+    answer.headers["Location"] = f"/files/{NAME}"
+
+
 def forbidden(answer: Answer) -> None:
     answer.status, answer.body = 403, b"no"
 
 
 LIES = [no_ranges, another_range, no_content_range, no_size, cut_short, shorter_and_says_so,
-        more_than_asked, changes, other_bytes, forbidden]  # fmt: skip
+        more_than_asked, changes, other_bytes, forbidden, zipped, zipped_whole, many_parts,
+        not_satisfiable, too_many_requests, elsewhere]  # fmt: skip
 
 
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.__name__)
