@@ -7,11 +7,12 @@ one, every file is as the whole change left it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from vllm_patchkit.diff.apply import apply_diff
+from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.diff.parse import parse_diff
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.fork.commits import read_commits
@@ -47,11 +48,25 @@ def group_of(path: str, way: Way, root: str) -> str:
     return next(iter(named or folders), root or "top")
 
 
+def place_of(path: str, changed: Collection[str]) -> str:
+    """Return the path by which a file is grouped: that of a file where a folder is or was.
+
+    A file cannot go in one piece and what lies below its name come in another.
+
+    >>> place_of("vllm/plug/a.py", {"vllm/plug", "vllm/plug/a.py"})
+    'vllm/plug'
+    """
+    parts = path.split("/")
+    above = ("/".join(parts[:count]) for count in range(1, len(parts)))
+    return next((folder for folder in above if folder in changed), path)
+
+
 def split_change(change: Change, way: Way, root: str) -> list[Change]:
     """Return a change as several; one whose files all belong together stays as it is."""
     groups: dict[str, dict[str, File | None]] = {}
     for path, file in sorted(change.files.items()):
-        groups.setdefault(group_of(path, way, root), {})[path] = file
+        group = group_of(place_of(path, change.files), way, root)
+        groups.setdefault(group, {})[path] = file
     if len(groups) < 2:
         (name,) = groups
         message = _with_subsystem(change.message, name, way)
@@ -127,8 +142,10 @@ def _trees(
     if way == "hunk":
         yield from _hunk_trees(repository, before, after)
         return
-    for path in sorted(_changed(repository, before, after)):
-        groups.setdefault(group_of(path, way, root), {})[path] = new.get(path)
+    changed = set(_changed(repository, before, after))
+    for path in sorted(changed):
+        group = group_of(place_of(path, changed), way, root)
+        groups.setdefault(group, {})[path] = new.get(path)
     tree = repository.find_object(f"{before}^{{tree}}")
     assert tree is not None
     for name, entries in sorted(groups.items()):
@@ -146,11 +163,15 @@ def _hunk_trees(repository: Repository, before: str, after: str) -> Iterator[tup
     old, new = repository.list_tree(before), repository.list_tree(after)
     tree = repository.find_object(f"{before}^{{tree}}")
     assert tree is not None
+    changed = set(_changed(repository, before, after))
+    pieces: dict[str, list[FileDiff]] = {}
     for diff in parse_diff(repository.run(*DIFF, before, after), source="diff"):
-        names = [path for path in (diff.old_path, diff.new_path) if path is not None]
-        if diff.old_path != diff.new_path or len(diff.hunks) < 2:
-            tree = put_blobs(repository, tree, {path: new.get(path) for path in names})
-            yield diff.path, tree
+        pieces.setdefault(place_of(diff.path, changed), []).append(diff)
+    for place, (diff, *others) in pieces.items():
+        if others or diff.old_path != diff.new_path or len(diff.hunks) < 2:
+            names = (path for one in (diff, *others) for path in (one.old_path, one.new_path))
+            tree = put_blobs(repository, tree, {path: new.get(path) for path in names if path})
+            yield place, tree
             continue
         data = repository.read_blob(old[diff.path].blob)
         for count in range(1, len(diff.hunks) + 1):
