@@ -15,14 +15,17 @@ from typing import Any
 import pytest
 
 from vllm_patchkit.cli import main
-from vllm_patchkit.doctor.diagnose import diagnose, read_model_need
+from vllm_patchkit.doctor.checkpoint import read_checkpoint
+from vllm_patchkit.doctor.diagnose import diagnose
 from vllm_patchkit.doctor.facts import collect_facts
 from vllm_patchkit.doctor.machine import weight_bytes
+from vllm_patchkit.doctor.model import ModelNeed
 from vllm_patchkit.wheel.fetch import fetch_input
 
 pytestmark = pytest.mark.network
 
 EMU3_5 = {
+    "architectures": ["Emu3ForCausalLM"],
     "hidden_size": 5120,
     "intermediate_size": 25600,
     "num_hidden_layers": 64,
@@ -255,6 +258,17 @@ def test_the_cpu_build_needs_a_cxx_compiler(
     assert "cxx-compiler-missing" not in codes(environment, cwd=tmp_path, env=env)
 
 
+def need_of(config: Path, *, tensor_parallel_size: int = 1) -> ModelNeed:
+    return ModelNeed(
+        name="Emu3.5",
+        config=read_checkpoint(config).config,
+        tensor_parallel_size=tensor_parallel_size,
+        gpu_memory_utilization=0.9,
+        dtype_bytes=2.0,
+        max_model_len=None,
+    )
+
+
 def test_a_model_that_does_not_fit(environment: Path, tmp_path: Path) -> None:
     """Emu3.5 in bf16 does not fit one 80 GB GPU with its default KV cache, two hold it."""
     config = tmp_path / "config.json"
@@ -270,7 +284,7 @@ def test_a_model_that_does_not_fit(environment: Path, tmp_path: Path) -> None:
     facts["gpus"] = {"error": None, "devices": [gpu, gpu]}
     outcomes = {}
     for ranks in (1, 2, 4):
-        need = read_model_need(config, tensor_parallel_size=ranks)
+        need = need_of(config, tensor_parallel_size=ranks)
         found = diagnose(facts, subject="test", need=need).findings
         outcomes[ranks] = {f.code for f in found} & {"gpu-memory", "gpu-too-few"}
     assert outcomes == {1: {"gpu-memory"}, 2: set(), 4: {"gpu-too-few"}}
@@ -280,7 +294,7 @@ def test_weights_of_emu3_5_are_the_published_number(tmp_path: Path) -> None:
     """The published model has 34.1 B parameters."""
     config = tmp_path / "config.json"
     config.write_text(json.dumps(EMU3_5))
-    assert weight_bytes(read_model_need(config)) / 2 == pytest.approx(34.1e9, abs=0.1e9)
+    assert weight_bytes(need_of(config)) / 2 == pytest.approx(34.1e9, abs=0.1e9)
 
 
 def test_an_interpreter_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

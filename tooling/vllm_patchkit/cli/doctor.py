@@ -58,20 +58,13 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Diagnose and render; 1 if something stops vLLM."""
-    from vllm_patchkit.doctor.diagnose import diagnose, read_model_need
+    from vllm_patchkit.doctor.checkpoint import check_architecture, read_checkpoint
+    from vllm_patchkit.doctor.diagnose import diagnose
     from vllm_patchkit.doctor.facts import collect_facts, collect_image_facts
+    from vllm_patchkit.doctor.model import ModelNeed
     from vllm_patchkit.doctor.patches import check_patches
     from vllm_patchkit.stack.read import find_stack
 
-    need = None
-    if args.model:
-        need = read_model_need(
-            args.model,
-            tensor_parallel_size=args.tensor_parallel_size,
-            gpu_memory_utilization=args.gpu_memory_utilization,
-            quantization=args.quantization,
-            max_model_len=args.max_model_len,
-        )
     if args.image:
         facts, subject = collect_image_facts(args.image, hashes=args.hashes), args.image
         more = []
@@ -80,6 +73,19 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         facts = collect_facts(python, cwd=args.cwd, hashes=args.hashes)
         subject = str(python)
         more = check_patches(find_stack(args.stack) if args.stack else None, python)
+    need = None
+    if args.model:
+        checkpoint = read_checkpoint(args.model)
+        more += [*checkpoint.findings, *check_architecture(facts, checkpoint)]
+        if checkpoint.has_dimensions:
+            need = ModelNeed(
+                name=checkpoint.name,
+                config=checkpoint.config,
+                tensor_parallel_size=args.tensor_parallel_size,
+                gpu_memory_utilization=args.gpu_memory_utilization,
+                dtype_bytes=1.0 if args.quantization == "fp8" else 2.0,
+                max_model_len=args.max_model_len,
+            )
     diagnosis = diagnose(facts, subject=subject, need=need, more=more)
     if args.json:
         document = {

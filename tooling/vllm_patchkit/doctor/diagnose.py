@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 
 from vllm_patchkit.doctor.files import check_files
 from vllm_patchkit.doctor.machine import check_gpus, check_limits, check_model_fits, is_cpu_build
@@ -21,40 +19,6 @@ from vllm_patchkit.doctor.packages import (
 )
 from vllm_patchkit.doctor.place import check_place
 from vllm_patchkit.doctor.versions import first_version, named
-from vllm_patchkit.errors import UsageError
-
-CONFIG_KEYS = ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size",
-               "vocab_size", "max_position_embeddings")  # fmt: skip
-
-
-def read_model_need(
-    path: Path,
-    *,
-    tensor_parallel_size: int = 1,
-    gpu_memory_utilization: float = 0.9,
-    quantization: str | None = None,
-    max_model_len: int | None = None,
-) -> ModelNeed:
-    """Read a checkpoint's ``config.json`` into what it asks of the GPUs.
-
-    :raises UsageError: there is no config there, or it lacks a dimension.
-    """
-    source = path / "config.json" if path.is_dir() else path
-    try:
-        config: Facts = json.loads(source.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{source} is no model config: {error}") from error
-    missing = [key for key in CONFIG_KEYS if key not in config]
-    if missing:
-        raise UsageError(f"{source} lacks {', '.join(missing)}")
-    return ModelNeed(
-        name=path.name,
-        config=config,
-        tensor_parallel_size=tensor_parallel_size,
-        gpu_memory_utilization=gpu_memory_utilization,
-        dtype_bytes=1.0 if quantization == "fp8" else 2.0,
-        max_model_len=max_model_len,
-    )
 
 
 def diagnose(

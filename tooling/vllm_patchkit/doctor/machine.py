@@ -85,7 +85,7 @@ def weight_bytes(need: ModelNeed) -> float:
     """
     config = need.config
     hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-    kv_heads = int(config.get("num_key_value_heads", heads))
+    kv_heads = int(config.get("num_key_value_heads") or heads)
     head_dim = int(config.get("head_dim") or hidden // heads)
     attention = hidden * head_dim * (2 * heads + 2 * kv_heads)
     mlp = 3 * hidden * int(config["intermediate_size"])
@@ -101,7 +101,7 @@ def kv_bytes_a_token(need: ModelNeed) -> int:
     config = need.config
     heads = config["num_attention_heads"]
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
-    kv_heads = config.get("num_key_value_heads", heads)
+    kv_heads = config.get("num_key_value_heads") or heads
     return int(2 * 2 * config["num_hidden_layers"] * kv_heads * head_dim)
 
 

@@ -24,6 +24,7 @@ from vllm_patchkit.doctor.probe_path import FOLDERS, SEEN
 from vllm_patchkit.doctor.probe_place import environment, foreign_libraries, shadows
 
 FAULTS = ("missing", "changed", "unreadable")
+REGISTRY_LIMIT = 1 << 20
 ABI_MARK = re.compile(rb"_ZN3c105ErrorC[12]ENS_14SourceLocationE(NSt7__cxx11|Ss)")
 
 
@@ -76,6 +77,22 @@ def torch_build() -> dict[str, Any] | None:
         "cxx11_abi": abi_of(os.path.join(folder, "lib", "libc10.so")),
         "libraries": missing_cuda_libraries(folder) if cuda else [],
     }
+
+
+def architectures() -> list[str]:
+    """The models that vLLM's registry names, read and not imported."""
+    origins = module_origins("vllm")
+    folder = os.path.dirname(origins[0]) if origins else ""
+    text = read_text(os.path.join(folder, "model_executor/models/registry.py"), REGISTRY_LIMIT)
+    return sorted(set(re.findall(r'^\s+"(\w+)":', text, re.M)))
+
+
+def transformers_models() -> list[str]:
+    """The model types that transformers knows, each with its class for text."""
+    origins = module_origins("transformers")
+    folder = os.path.dirname(origins[0]) if origins else ""
+    text = read_text(os.path.join(folder, "models/auto/modeling_auto.py"), REGISTRY_LIMIT)
+    return sorted({" ".join(pair) for pair in re.findall(r'^\s+\("(.+)", "(\w+)"\)', text, re.M)})
 
 
 def abi_of(path: str) -> bool | None:
@@ -221,6 +238,8 @@ def facts(*, hashes: bool) -> dict[str, Any]:
         "place": environment(),
         "foreign_libraries": foreign_libraries(),
         "origins": {name: module_origins(name) for name in ("vllm", "torch", "transformers")},
+        "architectures": architectures(),
+        "transformers_models": transformers_models(),
         "torch": torch_build(),
         "flash_attn": flash_attn_build(),
         "gpus": gpus(),
