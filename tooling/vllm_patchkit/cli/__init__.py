@@ -28,6 +28,7 @@ from vllm_patchkit.host.terminal import Console
 GC_THRESHOLD = 100_000
 INTERRUPTED = 130
 RUNS_COMMAND = ("bisect",)
+DENIED = (errno.EACCES, errno.EPERM)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -156,6 +157,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None and error.errno not in NO_SPACE:
             raise
+        if error.errno in DENIED and isinstance(error.filename, str):
+            from vllm_patchkit.host.permission import explain_denial
+
+            return _fail(console, call, explain_denial(Path(error.filename)))
         where = f"{error.filename}: " if error.filename else ""
         return _fail(console, call, HostError(f"{where}{error.strerror}"))
     else:

@@ -125,11 +125,17 @@ def require_inputs(args: argparse.Namespace) -> None:
     """See that everything which the call reads is there, before any work begins.
 
     :raises UsageError: something is not; the same message and code for every command.
+    :raises HostError: something is, and may not be read.
     """
+    from vllm_patchkit.host.permission import require_readable
+
     for name in getattr(args, "inputs", ()):
         value = getattr(args, name)
         for one in value if isinstance(value, list) else [value]:
-            if one is not None and not _is_there(str(one), name):
+            if one is None:
+                continue
+            require_readable(Path(one), runs=name in INTERPRETERS)
+            if not _is_there(str(one), name):
                 raise UsageError(f"there is no {one}", hint=_hint(Path(one), name))
 
 
@@ -147,10 +153,13 @@ def _is_there(text: str, name: str) -> bool:
 def _hint(path: Path, name: str) -> str:
     if name in INTERPRETERS:
         return "give the path of a python, such as .venv/bin/python"
+    if name == "model" and path.parent != Path() and path.parent.parent == Path():
+        return f"a checkpoint's folder is asked for; hf download {path} prints that of a hub's"
     if name == "target" and _is_stack(str(path)):
         return f"{path} is a stack: --stack {path}, and the target beside it"
     folder = next(place for place in path.parents if place.is_dir())
-    meant = guess(path.name, (entry.name for entry in folder.iterdir()))
+    names = [one.name for one in folder.iterdir()] if os.access(folder, os.R_OK) else []
+    meant = guess(path.name, names)
     if meant and folder == path.parent:
         return f"did you mean {folder / meant}?"
     return f"the nearest folder that is there: {folder}"

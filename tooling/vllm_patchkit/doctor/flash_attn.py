@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from vllm_patchkit.doctor.elf import read_library
 from vllm_patchkit.errors import TargetError, UsageError
+from vllm_patchkit.host.permission import require_readable
 
 RELEASES = ("2.8.3", "2.8.3.post1")
 """Both have the same 48 files: their release workflow is the same."""
@@ -148,6 +149,7 @@ def check_installed(folders: Sequence[Path], environment: Environment) -> list[F
 
 def _site_of(name: str, folders: Sequence[Path]) -> Path | None:
     for folder in folders:
+        require_readable(folder)
         if any(metadata.distributions(name=name, path=[str(folder)])):
             return folder
     return None

@@ -15,6 +15,7 @@ from vllm_patchkit.fork.rebase.merge import list_conflicts, merge_patch
 from vllm_patchkit.fork.store.git import Entry, Person, Repository, git_environment
 from vllm_patchkit.fork.store.repository import Change, File, import_commits, open_store
 from vllm_patchkit.fork.store.worktree import require_no_session
+from vllm_patchkit.host.files import list_files
 from vllm_patchkit.host.process import capture
 from vllm_patchkit.host.terminal import Console
 
@@ -88,8 +89,7 @@ def _list_files(place: Path, root: str) -> Iterator[str]:
     if not listed.status and listed.stdout:
         names = sorted(set(listed.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]))
     else:
-        files = sorted((place / root).rglob("*"))
-        names = [file.relative_to(place).as_posix() for file in files]
+        names = [file.relative_to(place).as_posix() for file in list_files(place / root)]
     for name in names:
         file = place / name
         skip = SKIPPED_FOLDERS & set(Path(name).parts)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vllm_patchkit.errors import HostError
-from vllm_patchkit.host.files import sweep, sync_folder
+from vllm_patchkit.host.files import list_files, sweep, sync_folder
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -25,7 +25,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         return {}
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
+        for path in list_files(folder)
         if path.is_file() and not path.is_symlink() and path.suffix != ".pyc"
     }
 

@@ -26,6 +26,20 @@ def file_sha256(path: Path, console: Console | None = None) -> str:
     return digest.hexdigest()
 
 
+def list_files(folder: Path) -> list[Path]:
+    """Return every file below a folder, sorted; links to folders are not followed.
+
+    :raises OSError: one that is there cannot be listed, of which ``Path.rglob`` says nothing.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    walked = os.walk(folder, onerror=refuse)
+    return sorted(Path(place, name) for place, _, names in walked for name in names)
+
+
 def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Put ``data`` at ``path`` through a synced temporary file beside it and a rename.
 

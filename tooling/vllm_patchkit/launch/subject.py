@@ -51,7 +51,8 @@ def find_environment(spec: Path) -> Subject:
     """
     python = spec / "bin" / "python" if spec.is_dir() else spec
     if not python.is_file() or not os.access(python, os.X_OK):
-        found = shutil.which(str(spec)) if spec.parent == Path() else None
+        is_name = spec.parent == Path() and not spec.is_dir()
+        found = shutil.which(str(spec)) if is_name else None
         if found is None:
             raise UsageError(
                 f"{spec} is neither an interpreter nor the folder of an environment",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.host.permission import explain_denial
 from vllm_patchkit.host.shipped import folders_around, shipped_folders
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
 from vllm_patchkit.stack.lock import parse_lock
@@ -138,5 +139,7 @@ def _list_stacks(place: Path) -> list[Path]:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
+    except PermissionError as error:
+        raise explain_denial(path) from error
     except OSError as error:
         raise StackError(f"{path} cannot be read: {error.strerror}") from error

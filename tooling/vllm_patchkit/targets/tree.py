@@ -7,7 +7,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from vllm_patchkit.errors import HostError, TargetError
+from vllm_patchkit.errors import TargetError
+from vllm_patchkit.host.permission import explain_denial
 from vllm_patchkit.stack.applied import APPLIED_FOLDER
 from vllm_patchkit.targets.model import Distribution, Kind
 
@@ -44,7 +45,7 @@ class Folder:
         except IsADirectoryError:
             raise TargetError(f"{self.root / path} is a folder, where a file belongs") from None
         except PermissionError as error:
-            raise HostError(f"{error.filename} cannot be read: permission denied") from error
+            raise explain_denial(self.root / path) from error
 
     def executable(self, path: str) -> bool:
         """Return whether its owner may execute a file; False where there is none."""

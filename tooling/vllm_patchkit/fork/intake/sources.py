@@ -12,6 +12,8 @@ from vllm_patchkit.errors import PatchFormatError, UsageError
 from vllm_patchkit.fork.intake.mailbox import commentary, read_mails
 from vllm_patchkit.fork.intake.note import Kind, Note
 from vllm_patchkit.fork.intake.text import clean_text, decode_prose
+from vllm_patchkit.host.files import list_files
+from vllm_patchkit.host.permission import explain_denial
 from vllm_patchkit.stack.message import parse_address
 
 SUFFIXES = (".patch", ".diff")
@@ -102,7 +104,7 @@ def _read_folder(folder: Path, found: Found) -> int:
     series = folder / "series"
     if series.is_file():
         return _read_quilt(folder, series, found)
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    files = [path for path in list_files(folder) if path.suffix in SUFFIXES]
     for path in files:
         name = _printable(path.relative_to(folder).as_posix())
         if not _read_file(path, name, name.removesuffix(path.suffix), found):
@@ -146,6 +148,8 @@ def _read_file(path: Path, name: str, hint: str | None, found: Found) -> bool:
     """Read one file and return whether anything in it is a patch, or is named as none."""
     try:
         raw = path.read_bytes()
+    except PermissionError:
+        raise explain_denial(path) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     before = len(found.patches), len(found.notes)
