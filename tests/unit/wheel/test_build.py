@@ -225,6 +225,19 @@ def test_a_touched_file_that_the_cpu_build_has_otherwise_is_named(
     ]
 
 
+def test_what_a_patch_touches_is_never_taken_from_the_cpu_build(
+    cache: Path, stack: Path, out: Path
+) -> None:
+    """Neither for a file that the stack changes, nor for one that it adds."""
+    other = {"vllm/engine.py": b"ENGINE = 5\n", "vllm/new/pkg/model.py": b"MODEL = 5\n"}
+    plain = {"vllm/configs/plain.json": b"[]\n"}
+    table = write_inputs(cache, {**CPU, **other, **plain})
+    taken = 'take = ["*.so", "vllm/engine.py", "vllm/new/*", "vllm/configs/plain.json"]'
+    table.write_text(table.read_text().replace('take = ["*.so"]', taken))
+    wheel = build(stack, out, "cpu").path
+    assert payload(wheel) == {**EXTENSION, **STEP_4, **plain}
+
+
 def test_a_cpu_build_with_nothing_compiled_is_none(cache: Path, stack: Path, out: Path) -> None:
     write_inputs(cache, RELEASE)
     with pytest.raises(WheelError, match=r"has no \*\.so, which flavor cpu takes from it"):

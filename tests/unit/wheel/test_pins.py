@@ -157,5 +157,9 @@ class TestShippedTable:
         assert "wheels/inputs.toml" in (caught.value.hint or "")
         assert find_flavor("cuda", version).extensions == {}
 
+    def test_a_base_may_take_more_of_its_cpu_build(self) -> None:
+        assert find_flavor("cpu", "0.12.0").take == ("*.so",)
+        assert find_flavor("cpu", "0.32.0").takes("vllm/utils/cpu_triton_utils.py")
+
     def test_it_names_no_address(self) -> None:
         assert "://" not in pins.inputs_file().read_text()

@@ -63,7 +63,7 @@ def _payload(recipe: Recipe, patched: Contents) -> list[PlannedMember]:
     """Return every member outside the dist-info: the base's order, then what is new, sorted."""
     base = recipe.base.contents
     modes = _modes(recipe)
-    taken = dict(_taken(recipe))
+    taken = {name: member for name, member in _taken(recipe) if name not in patched}
     members: list[PlannedMember] = []
     for member in base.archive.members:
         if member.is_folder or member.name.startswith(f"{base.dist_info}/"):
