@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 # Longer prompts come in chunks.
 BATCHED_TOKENS = 64
-BLOCK = 16
+# A multiple of 32 is what every backend of every release takes.
+BLOCK = 32
 # Enough for one request of full length, too few for all requests at once.
-BLOCKS = 28
+BLOCKS = 15
 SEQUENCES = 16
 REAL_MODEL = "model"
 
