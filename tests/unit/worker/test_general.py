@@ -6,7 +6,7 @@ import pytest
 
 from vllm_patchkit.worker import events
 from vllm_patchkit.worker.engine import is_float32
-from vllm_patchkit.worker.general import judge, serving
+from vllm_patchkit.worker.general import judge, offline, serving
 from vllm_patchkit.worker.general.architectures import find_architecture
 from vllm_patchkit.worker.general.checkpoints import short_name
 from vllm_patchkit.worker.general.engine import engine_arguments
@@ -75,6 +75,20 @@ def test_a_fault_of_the_release_is_a_warning(monkeypatch, tmp_path):
     assert kinds == ["warning", "answer", "scenario"]
     assert "token 0 is 9, transformers' is 1" in sent[0][1]["text"]
     assert sent[2][1]["known_fault"] == known
+
+
+def test_an_error_is_no_known_fault(monkeypatch):
+    sent = []
+    monkeypatch.setattr(events, "send", lambda event, **fields: sent.append((event, fields)))
+
+    def die(scenario):
+        raise RuntimeError("the engine is dead")
+
+    scenario = offline.Scenario(llm=None, cases=(), exact=True)
+    offline.run_scenario("llama/preemption", die, scenario, "the release resumes wrongly")
+    ((event, fields),) = sent
+    assert (event, fields["ok"], fields["known_fault"]) == ("scenario", False, None)
+    assert fields["problems"] == ["RuntimeError: the engine is dead"]
 
 
 def test_a_text_and_its_counts_are_compared():

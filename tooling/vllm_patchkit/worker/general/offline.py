@@ -279,6 +279,8 @@ def run_scenario(
     except Exception as error:
         traceback.print_exc()
         scenario.problems.append(f"{type(error).__name__}: {error}"[:500])
+        # No wrong answer, which is all that a known fault excuses.
+        known = None
     report(
         name,
         scenario.answers,
