@@ -1,7 +1,7 @@
 import pytest
 
 from vllm_patchkit.bench.generate import BenchOptions, BenchReport, format_result
-from vllm_patchkit.cli.bench import check_sides, check_stagger, parse_counts, parse_staggers
+from vllm_patchkit.cli.bench import check_sides, check_stagger, parse_numbers
 from vllm_patchkit.errors import UsageError
 
 RESULT = {
@@ -39,7 +39,7 @@ def test_a_run_of_one_side_is_complete_with_its_runs():
 @pytest.mark.parametrize("text", ["", "7,", "-1", "a"])
 def test_a_list_of_arrivals_that_is_none(text):
     with pytest.raises(UsageError, match="no list of numbers of steps"):
-        parse_staggers(text)
+        parse_numbers("--stagger", text, least=0, of="numbers of steps")
 
 
 @pytest.mark.parametrize("option", [["--async-scheduling"], ["--sides", "guided"]])
@@ -90,8 +90,8 @@ def test_another_artifact_is_not_measured():
 @pytest.mark.parametrize("text", ["", "1,,2", "0", "a", "1.5"])
 def test_counts_are_positive_numbers(text):
     with pytest.raises(UsageError, match="no list of numbers"):
-        parse_counts(text)
-    assert parse_counts("1,8,32") == (1, 8, 32)
+        parse_numbers("--images", text, least=1)
+    assert parse_numbers("--images", "1,8,32", least=1) == (1, 8, 32)
 
 
 def test_a_run_with_a_broken_image_fails():

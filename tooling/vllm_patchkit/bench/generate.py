@@ -17,6 +17,15 @@ FULL_TOP_K = 5120
 SMALL_TOP_K = 160
 # The engines that take part.
 SIDES = {"both": ("emu", "plain"), "guided": ("emu",), "plain": ("plain",)}
+# Options that the worker takes by their own names, of the engine and of the measurement.
+OF_ENGINE = (
+    "own", "unpatched", "device", "tensor_parallel_size", "quantization", "dtype", "eager",
+    "gpu_memory_utilization",
+)  # fmt: skip
+OF_BENCH = (
+    "images", "size", "tokens", "beside", "top_p", "async_scheduling", "cudagraph_mode",
+    "full_size", "rounds", "profile",
+)  # fmt: skip
 Json = dict[str, Any]
 
 
@@ -70,36 +79,20 @@ class BenchOptions:
         """Return the job that the worker reads."""
         # The profiler and alternating engines need the engine core in the measuring process.
         in_process = self.in_process or self.profile or self.device == "cpu"
+        values = asdict(self)
+        plain_top_k = self.effective_top_k if self.plain_top_k is None else self.plain_top_k
+        made = {
+            "scenarios": self.scenarios,
+            "sides": SIDES[self.sides],
+            "top_k": self.effective_top_k,
+            "plain_top_k": plain_top_k,
+            "in_process": in_process,
+        }
         return {
             "stages": ("bench",),
-            "own": self.own,
-            "unpatched": self.unpatched,
-            "device": self.device,
-            "tensor_parallel_size": self.tensor_parallel_size,
-            "quantization": self.quantization,
-            "dtype": self.dtype,
-            "eager": self.eager,
-            "gpu_memory_utilization": self.gpu_memory_utilization,
             "deadline_s": self.timeout_s,
-            "bench": {
-                "images": self.images,
-                "scenarios": self.scenarios,
-                "size": self.size,
-                "sides": SIDES[self.sides],
-                "tokens": self.tokens,
-                "beside": self.beside,
-                "top_p": self.top_p,
-                "async_scheduling": self.async_scheduling,
-                "cudagraph_mode": self.cudagraph_mode,
-                "full_size": self.full_size,
-                "rounds": self.rounds,
-                "top_k": self.effective_top_k,
-                "plain_top_k": (
-                    self.effective_top_k if self.plain_top_k is None else self.plain_top_k
-                ),
-                "profile": self.profile,
-                "in_process": in_process,
-            },
+            **{name: values[name] for name in OF_ENGINE},
+            "bench": {**{name: values[name] for name in OF_BENCH}, **made},
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,34 +114,22 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
     size = parse_size(args.size)
     assert size is not None
-    images = parse_counts(args.images)
-    staggers = parse_staggers(args.stagger)
+    images = parse_numbers("--images", args.images, least=1)
+    staggers = parse_numbers("--stagger", args.stagger, least=0, of="numbers of steps")
     check_stagger(max(staggers), max(images), size)
     check_sides(args)
-    options = BenchOptions(
-        images=images,
-        size=size,
-        staggers=staggers,
-        sides=args.sides,
-        tokens=args.tokens,
-        beside=args.beside,
-        top_p=args.top_p,
-        plain_top_k=args.plain_top_k,
-        async_scheduling=args.async_scheduling,
-        cudagraph_mode=args.cudagraph_mode,
-        full_size=args.full_size,
-        device=args.device,
-        tensor_parallel_size=args.tp,
-        quantization=args.quantization,
-        dtype=args.dtype,
-        rounds=args.rounds,
-        top_k=args.top_k,
-        eager=args.eager,
-        profile=args.profile is not None,
-        in_process=args.in_process,
-        gpu_memory_utilization=args.gpu_memory_utilization,
-        timeout_s=args.timeout,
-    )
+    given = {field.name: getattr(args, field.name, None) for field in fields(BenchOptions)}
+    made = {
+        "images": images,
+        "size": size,
+        "staggers": staggers,
+        "tensor_parallel_size": args.tp,
+        "profile": args.profile is not None,
+        "timeout_s": args.timeout,
+        "own": True,
+        "unpatched": False,
+    }
+    options = BenchOptions(**{**given, **made})
 
     def observe(event: Event) -> None:
         if (text := describe_event(event)) is not None:
@@ -191,25 +179,14 @@ def _render(report: BenchReport, console: Console) -> str:
     return "\n".join(lines)
 
 
-def parse_counts(text: str) -> tuple[int, ...]:
+def parse_numbers(option: str, text: str, *, least: int, of: str = "numbers") -> tuple[int, ...]:
     """Return the numbers in ``1,8,32``.
 
-    :raises UsageError: they are not positive numbers.
+    :raises UsageError: they are not numbers from ``least`` on.
     """
     words = text.split(",")
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise UsageError(f"--images {text!r} is no list of numbers", hint="such as 1,8,32")
-    return tuple(int(word) for word in words)
-
-
-def parse_staggers(text: str) -> tuple[int, ...]:
-    """Return the numbers in ``0,7``.
-
-    :raises UsageError: they are not numbers from 0 on.
-    """
-    words = text.split(",")
-    if not all(word.isdecimal() for word in words):
-        raise UsageError(f"--stagger {text!r} is no list of numbers of steps", hint="such as 0,7")
+    if not all(word.isdecimal() and int(word) >= least for word in words):
+        raise UsageError(f"{option} {text!r} is no list of {of}", hint=f"such as {least},7")
     return tuple(int(word) for word in words)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             "subject": diagnosis.subject,
             "healthy": diagnosis.healthy,
             "summary": dict(diagnosis.summary),
-            "findings": [finding.as_json() for finding in diagnosis.findings],
+            "findings": [asdict(finding) for finding in diagnosis.findings],
         }
         print_document(console, "doctor", document)
     else:

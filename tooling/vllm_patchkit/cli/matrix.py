@@ -8,6 +8,7 @@ of context. Names that a later patch writes are listed as hints.
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,10 +114,4 @@ def _print_overlaps(overlaps: list[Overlap], console: Console) -> None:
 
 
 def _to_json(item: Overlap) -> dict[str, Any]:
-    return {
-        "first": item.first,
-        "second": item.second,
-        "path": item.path,
-        "relation": item.relation,
-        "commutes": item.commutes,
-    }
+    return {**asdict(item), "commutes": item.commutes}

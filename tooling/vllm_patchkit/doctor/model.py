@@ -9,7 +9,7 @@ from typing import Any
 Facts = dict[str, Any]
 
 
-class Severity(Enum):
+class Severity(str, Enum):
     """How much a finding matters: an error stops vLLM, a warning may, a note explains."""
 
     ERROR = "error"
@@ -32,16 +32,6 @@ class Finding:
     what: str
     why: str
     remedy: str
-
-    def as_json(self) -> dict[str, str]:
-        """Return the finding with stable keys."""
-        return {
-            "code": self.code,
-            "severity": self.severity.value,
-            "what": self.what,
-            "why": self.why,
-            "remedy": self.remedy,
-        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,31 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from vllm_patchkit.archive.partial import PartialArchive
 from vllm_patchkit.fork.base import BaseSpec, BaseTree, find_root, is_source
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel.links import open_release
-
-
-class Release(Protocol):
-    """A release, wherever it is."""
-
-    @property
-    def paths(self) -> Collection[str]:
-        """Every source file."""
-
-    @property
-    def root(self) -> str:
-        """The one package that holds all of them, ``""`` if there are several."""
-
-    def announce(self, paths: Iterable[str]) -> None:
-        """Say what reading these files will fetch."""
-
-    def read(self, path: str) -> bytes:
-        """Return a file's content."""
 
 
 class StoredRelease:
@@ -107,6 +88,9 @@ class WheelRelease:
     def read(self, path: str) -> bytes:
         """Return a file's content."""
         return self.archive.read(path)
+
+
+Release = StoredRelease | WheelRelease
 
 
 def _pread(handle: int, offset: int, length: int) -> bytes:

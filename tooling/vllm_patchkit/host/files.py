@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vllm_patchkit.host.terminal import Console
@@ -66,6 +69,23 @@ def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def hold(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keep others that hold the same file or folder out while the block runs.
+
+    It is locked itself (``flock``): a folder needs no lock file, one that is read-only can be
+    locked too, and the kernel lets go when the process dies.
+
+    :raises BlockingIOError: another process holds it, and not ``wait``.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
     finally:
         os.close(handle)
 

@@ -7,21 +7,19 @@ content and the interpreter; the wheel itself is put in and replaced by content.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from email import message_from_bytes
 from pathlib import Path
 
 from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError
 from vllm_patchkit.host.cache import cache_dir
-from vllm_patchkit.host.files import file_sha256, replace_file
+from vllm_patchkit.host.files import file_sha256, hold, replace_file
 from vllm_patchkit.host.process import isolated, run
 from vllm_patchkit.host.shipped import find_lock, folders_around, shipped_folders
 from vllm_patchkit.host.terminal import Console
@@ -52,7 +50,10 @@ def make_environment(
     require_fit(wheel, lock)
     folder = cache_dir() / "smoke-env" / environment_key(python, lock)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with hold(folder.with_suffix(".lock")):
+    # Two runs do not build one environment at a time.
+    guard = folder.with_suffix(".lock")
+    guard.touch()
+    with hold(guard):
         if not (folder / READY).exists():
             _create(folder, python, lock, console)
         _install_wheel(folder, wheel, console)
@@ -137,14 +138,6 @@ def require_fit(wheel: Path, lock: Path) -> None:
             + (f", and {len(faults) - 3} more" if len(faults) > 3 else ""),
             hint=MAKE_LOCK,
         )
-
-
-@contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path``, so that two runs do not build one environment at a time."""
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _create(folder: Path, python: Path, lock: Path, console: Console) -> None:

@@ -25,7 +25,7 @@ from packaging.utils import (
 
 from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import HostError, UsageError, WheelError
-from vllm_patchkit.host.files import file_sha256, sweep, sync_folder
+from vllm_patchkit.host.files import file_sha256, hold, sweep, sync_folder
 from vllm_patchkit.release.index_pages import IndexedFile, format_html, format_json, format_root
 from vllm_patchkit.release.make import statements
 from vllm_patchkit.release.signing import BUNDLE_SUFFIX, bundle_of
@@ -214,15 +214,10 @@ def _describe(path: Path, known: Mapping[str, tuple[int, str]]) -> IndexedFile:
 @contextmanager
 def _hold(root: Path) -> Iterator[Path]:
     """Let one process at a time change an index; yield a folder in it for what is not ready."""
-    import fcntl
     import tempfile
 
     root.mkdir(parents=True, exist_ok=True)
-    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with hold(root):
         sweep(root, STAGING)
         with tempfile.TemporaryDirectory(prefix=STAGING, dir=root) as name:
             yield Path(name)
-    finally:
-        os.close(handle)

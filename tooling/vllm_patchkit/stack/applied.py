@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from vllm_patchkit.diff.paths import require_plain
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES
-from vllm_patchkit.stack.lock import format_lock
+from vllm_patchkit.stack.lock import format_lock, parse_files
 from vllm_patchkit.stack.locked import LockedStack
 from vllm_patchkit.stack.model import LockedFile
 from vllm_patchkit.version import __version__
@@ -80,22 +79,10 @@ def make_applied(source: LockedStack, count: int, requires: Sequence[str] = ()) 
 
 def format_applied(applied: Applied) -> bytes:
     """Return the text of ``applied.json``: deterministic, one value a line."""
-    document: dict[str, object] = {
-        "format": FORMAT,
-        "stack": applied.stack,
-        "version": applied.version,
-        "label": applied.label,
-        "digest": applied.digest,
-        "base": applied.base,
-        "patches": [{"name": name, "sha256": digest} for name, digest in applied.patches],
-        "files": [
-            {"path": file.path, "before": file.before, "after": file.after}
-            for file in applied.files
-        ],
-        "tool": applied.tool,
-    }
-    if applied.requires:
-        document["requires"] = list(applied.requires)
+    patches = [{"name": name, "sha256": digest} for name, digest in applied.patches]
+    document = {"format": FORMAT, **asdict(applied), "patches": patches}
+    if not applied.requires:
+        del document["requires"]
     return json.dumps(document, indent=1).encode("ascii") + b"\n"
 
 
@@ -124,12 +111,7 @@ def _parse_document(document: Mapping[str, Any]) -> Applied:
         digest=str(document["digest"]),
         base=str(document["base"]),
         patches=tuple((str(row["name"]), str(row["sha256"])) for row in document["patches"]),
-        files=tuple(
-            LockedFile(
-                path=require_plain(str(row["path"])), before=row["before"], after=row["after"]
-            )
-            for row in document["files"]
-        ),
+        files=parse_files(document["files"]),
         tool=str(document["tool"]),
         requires=tuple(map(str, document.get("requires", ()))),
     )

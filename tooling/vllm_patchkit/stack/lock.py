@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from vllm_patchkit.diff.model import Read
@@ -122,25 +122,13 @@ def format_lock(lock: Lock) -> bytes:
     """Return the text of ``lock.json``: deterministic, one value a line."""
     document = {
         "format": FORMAT,
-        "stack": lock.stack,
-        "version": lock.version,
-        "base_version": lock.base_version,
-        "digest": lock.digest,
-        "patches": [
-            {"name": patch.name, "sha256": patch.sha256, "files": _format_files(patch.files)}
-            for patch in lock.patches
-        ],
-        "files": _format_files(lock.files),
+        **asdict(lock),
         "released": {str(version): lock.released[version] for version in sorted(lock.released)},
         "known": {
             release: dict(sorted(lock.known[release].items())) for release in sorted(lock.known)
         },
     }
     return json.dumps(document, indent=1).encode("ascii") + b"\n"
-
-
-def _format_files(files: tuple[LockedFile, ...]) -> list[dict[str, str | None]]:
-    return [{"path": file.path, "before": file.before, "after": file.after} for file in files]
 
 
 def parse_lock(data: bytes, source: str = "lock.json") -> Lock:
@@ -174,11 +162,11 @@ def _parse_document(document: dict[str, Any]) -> Lock:
             LockedPatch(
                 name=_text(entry["name"]),
                 sha256=_text(entry["sha256"]),
-                files=_parse_files(entry["files"]),
+                files=parse_files(entry["files"]),
             )
             for entry in document["patches"]
         ),
-        files=_parse_files(document["files"]),
+        files=parse_files(document["files"]),
         released={int(key): _text(value) for key, value in document["released"].items()},
         known={
             release: {path: _text_or_none(digest) for path, digest in files.items()}
@@ -187,7 +175,12 @@ def _parse_document(document: dict[str, Any]) -> Lock:
     )
 
 
-def _parse_files(entries: list[Mapping[str, Any]]) -> tuple[LockedFile, ...]:
+def parse_files(entries: list[Mapping[str, Any]]) -> tuple[LockedFile, ...]:
+    """Return the files of a lock, or of a record that was made of one.
+
+    :raises ValueError: a path leaves the tree.
+    :raises TypeError: a value is of another type.
+    """
     return tuple(
         LockedFile(
             path=require_plain(_text(entry["path"])),

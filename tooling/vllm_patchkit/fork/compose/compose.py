@@ -8,10 +8,8 @@ from pathlib import Path
 
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.fork.compose.metadata import (
-    Title,
     carry_probes,
     format_metadata,
-    keep_title,
     make_title,
     merge_requires,
 )
@@ -49,7 +47,7 @@ from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.folder import LOCK, StackFiles, make_patch
 from vllm_patchkit.stack.lock import parse_lock, version_label
 from vllm_patchkit.stack.locked import lock_stack
-from vllm_patchkit.stack.model import Lock, Smoke
+from vllm_patchkit.stack.model import Lock, Metadata, Smoke
 from vllm_patchkit.stack.read import read_stack
 from vllm_patchkit.stack.series import format_series
 
@@ -63,7 +61,7 @@ class Composition:
     folder: Path
     parents: tuple[OpenStack, ...]
     current: OpenStack | None
-    title: Title
+    title: Metadata
     pieces: tuple[Piece, ...]
 
 
@@ -114,7 +112,7 @@ def _compose(
             hint=f"vllm-patchkit rebase {folder.name} --onto {parents[0].base.spec.version}",
         )
     stacks = [opened.stack for opened in parents]
-    title = keep_title(current.stack) if current else make_title(folder.name, label, stacks)
+    title = current.stack if current else make_title(folder.name, label, stacks)
     pieces = make_pieces(parents, current)
     return Composition(folder=folder, parents=parents, current=current, title=title, pieces=pieces)
 
@@ -210,15 +208,17 @@ def _metadata(
         for stack, mapping in zip((*stacks, *own), numbers, strict=True)
         for probe in carry_probes(stack.probes, mapping)
     ]
-    requires = merge_requires(text for stack in stacks for text in stack.requires)
+    smoke = next((stack.smoke for stack in (*own, *stacks) if stack.smoke != Smoke()), Smoke())
     return format_metadata(
-        made.title,
-        next((stack.base for stack in stacks if stack.base.sha256), stacks[0].base),
-        subsystems=(name for stack in (*stacks, *own) for name in stack.subsystems),
-        requires=requires,
-        parents=describe_parents(made.folder, made.parents, labels, origins),
-        probes=sorted(probes, key=lambda probe: probe.patch),
-        smoke=next((stack.smoke for stack in (*own, *stacks) if stack.smoke != Smoke()), Smoke()),
+        replace(
+            made.title,
+            base=next((stack.base for stack in stacks if stack.base.sha256), stacks[0].base),
+            subsystems=tuple(name for stack in (*stacks, *own) for name in stack.subsystems),
+            requires=tuple(merge_requires(text for stack in stacks for text in stack.requires)),
+            parents=describe_parents(made.folder, made.parents, labels, origins),
+            probes=tuple(sorted(probes, key=lambda probe: probe.patch)),
+            smoke=smoke,
+        )
     )
 
 

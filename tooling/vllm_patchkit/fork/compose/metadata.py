@@ -4,70 +4,44 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from vllm_patchkit.stack.model import Base, Parent, Probe, Smoke, Stack
+from vllm_patchkit.stack.model import Metadata, Parent, Probe, Smoke, Stack
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Title:
-    """What a composed stack is called."""
-
-    name: str
-    label: str
-    version: int
-    summary: str
-    license: str
-
-
-def make_title(name: str, label: str, parents: Sequence[Stack]) -> Title:
-    """Return the title of a stack that is composed for the first time."""
+def make_title(name: str, label: str, parents: Sequence[Stack]) -> Metadata:
+    """Return what a stack is called that is composed for the first time."""
     licenses = dict.fromkeys(stack.license for stack in parents if stack.license)
     joined = " AND ".join(f"({one})" if " " in one else one for one in licenses)
-    return Title(
+    return Metadata(
         name=name,
         label=label,
         version=1,
         summary="; ".join(stack.summary for stack in parents),
         license=joined if len(licenses) > 1 else next(iter(licenses), ""),
+        subsystems=(),
+        patch_count=None,
+        base=parents[0].base,
+        probes=(),
     )
 
 
-def keep_title(stack: Stack) -> Title:
-    """Return the title that a stack has."""
-    return Title(
-        name=stack.name,
-        label=stack.label,
-        version=stack.version,
-        summary=stack.summary,
-        license=stack.license,
-    )
-
-
-def format_metadata(
-    title: Title,
-    base: Base,
-    *,
-    subsystems: Iterable[str],
-    requires: Sequence[str],
-    parents: Sequence[Parent],
-    probes: Sequence[Probe],
-    smoke: Smoke,
-) -> bytes:
+def format_metadata(metadata: Metadata) -> bytes:
     """Return the text of ``stack.toml``."""
+    base = metadata.base
     blocks = [
         "# Made by vllm-patchkit compose; name, label, version, summary and license may be edited.",
         "format = 1",
         _table(
             "[stack]",
-            name=title.name,
-            label=title.label,
-            version=title.version,
-            summary=title.summary,
-            **({"license": title.license} if title.license else {}),
-            subsystems=list(dict.fromkeys(subsystems)),
+            name=metadata.name,
+            label=metadata.label,
+            version=metadata.version,
+            summary=metadata.summary,
+            **({"license": metadata.license} if metadata.license else {}),
+            subsystems=list(dict.fromkeys(metadata.subsystems)),
         ),
         _table(
             "[base]",
@@ -77,11 +51,11 @@ def format_metadata(
             aliases=list(base.aliases),
             **({"wheel": base.wheel, "sha256": base.sha256} if base.sha256 else {}),
         ),
-        *([_table("[wheel]", requires=list(requires))] if requires else []),
-        *map(_format_parent, parents),
-        *([_format_smoke(smoke)] if smoke != Smoke() else []),
+        *([_table("[wheel]", requires=list(metadata.requires))] if metadata.requires else []),
+        *map(_format_parent, metadata.parents),
+        *([_format_smoke(metadata.smoke)] if metadata.smoke != Smoke() else []),
         *(_table("[[probe]]", patch=one.patch, imports=list(one.imports), expression=one.expression)
-          for one in probes),
+          for one in metadata.probes),
     ]  # fmt: skip
     return ("\n\n".join(blocks) + "\n").encode("utf-8")
 

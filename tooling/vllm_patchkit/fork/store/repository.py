@@ -6,7 +6,6 @@ are made again from the patch files, and only `undo` forgets.
 
 from __future__ import annotations
 
-import fcntl
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from vllm_patchkit.fork.store.git import (
     quote_path,
 )
 from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.host.files import hold
 from vllm_patchkit.host.process import run
 
 MINIMUM_GIT = (2, 38)
@@ -55,8 +55,8 @@ def open_store() -> Iterator[Repository]:
     folder = cache_dir() / "git"
     folder.mkdir(exist_ok=True)
     git_dir = folder / "store.git"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    (folder / "lock").touch()
+    with hold(folder / "lock"):
         if not git_dir.is_dir():
             _create(git_dir)
         with open_repository(git_dir) as repository:
