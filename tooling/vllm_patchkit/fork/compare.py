@@ -13,7 +13,6 @@ from vllm_patchkit.fork.store.history import previous_state
 from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.host.process import run
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.model import Stack
 
 
 def net_diff(folder: Path, console: Console, *words: str, patch: str | None = None) -> bytes:
@@ -25,20 +24,9 @@ def net_diff(folder: Path, console: Console, *words: str, patch: str | None = No
         opened = load_stack(store, folder, console)
         before, after = opened.base.commit, opened.series.tip
         if patch is not None:
-            index = find_patch(opened.stack, patch)
+            index = opened.stack.place_of(patch)
             before, after = opened.series.parent(index), opened.series.commits[index]
         return store.run("diff", "--full-index", "--no-ext-diff", *words, before, after)
-
-
-def find_patch(stack: Stack, text: str) -> int:
-    """Return the place in the series of the patch of that number or name.
-
-    :raises UsageError: there is none.
-    """
-    for index, patch in enumerate(stack.patches):
-        if text in (patch.name, f"{patch.number:04d}", str(patch.number)):
-            return index
-    raise UsageError(f"{stack.name} has no patch {text!r}", hint="give its number, such as 0007")
 
 
 def range_diff(folder: Path, other: Path | str | None, console: Console, *words: str) -> bytes:

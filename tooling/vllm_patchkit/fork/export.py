@@ -9,7 +9,6 @@ from pathlib import Path
 from vllm_patchkit.errors import CommandFailed, StackError, UsageError
 from vllm_patchkit.fork.base import BaseTree, load_base, parse_base
 from vllm_patchkit.fork.commits import author_of, commit_message
-from vllm_patchkit.fork.compare import find_patch
 from vllm_patchkit.fork.edit import OpenStack, load_stack
 from vllm_patchkit.fork.leftout import find_left_out, format_left_out
 from vllm_patchkit.fork.rebase.merge import list_conflicts, merge_patch
@@ -37,8 +36,8 @@ def choose_patches(stack: Stack, *, upto: str | None, only: Sequence[str] | None
     if upto is not None and only is not None:
         raise UsageError("--upto and --only exclude each other")
     if only is not None:
-        return sorted({find_patch(stack, text) for text in only})
-    return list(range(find_patch(stack, upto) + 1 if upto is not None else len(stack.patches)))
+        return sorted({stack.place_of(text) for text in only})
+    return list(range(stack.place_of(upto) + 1 if upto is not None else len(stack.patches)))
 
 
 def build_branch(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from vllm_patchkit.diff.apply import apply_diff
 from vllm_patchkit.diff.model import FileDiff
@@ -11,20 +10,11 @@ from vllm_patchkit.diff.modes import apply_modes
 from vllm_patchkit.digest import blob_id
 from vllm_patchkit.errors import PatchkitError, StackError
 from vllm_patchkit.fork.commits import Commit, author_of, commit_message
-from vllm_patchkit.fork.store.git import Entry, Repository
+from vllm_patchkit.fork.store.git import Changed, Entry, Repository
 from vllm_patchkit.stack.folder import make_patch
 from vllm_patchkit.stack.model import Patch
 
 HINT = "nothing was written; say it in other words (git commit --amend), and report this"
-ABSENT = "000000"
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """What one commit does to one file; None where there is no file."""
-
-    before: Entry | None
-    after: Entry | None
 
 
 def require_same(
@@ -107,10 +97,5 @@ def list_changes(
         if not word.startswith(":"):
             current = found[word.strip()]
             continue
-        old_mode, new_mode, old, new, _ = word[1:].split(" ")
-        current[next(words)] = Changed(_entry(old_mode, old), _entry(new_mode, new))
+        current[next(words)] = Changed.parse(word)
     return found
-
-
-def _entry(mode: str, blob: str) -> Entry | None:
-    return None if mode == ABSENT else Entry(mode, blob)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -215,10 +215,3 @@ def require_linear(repository: Repository, base: str, tip: str) -> tuple[str, ..
             )
         tree = own_tree
     return tuple(row[0] for row in rows)
-
-
-def changed_paths(repository: Repository, before: str, after: str) -> Iterator[tuple[str, str]]:
-    """Yield status letter and path of every file that differs between two trees."""
-    listed = repository.run("diff-tree", "-r", "-z", "--no-renames", "--name-status", before, after)
-    words = listed.decode("utf-8", "surrogateescape").split("\0")[:-1]
-    yield from zip(words[::2], words[1::2], strict=True)

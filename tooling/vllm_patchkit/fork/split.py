@@ -7,7 +7,7 @@ one, every file is as the whole change left it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -138,14 +138,13 @@ def _trees(
 ) -> Iterator[tuple[str, str]]:
     """Yield each piece's name, and the tree after it and those before it."""
     groups: dict[str, dict[str, Entry | None]] = {}
-    new = repository.list_tree(after)
     if way == "hunk":
         yield from _hunk_trees(repository, before, after)
         return
-    changed = set(_changed(repository, before, after))
-    for path in sorted(changed):
-        group = group_of(place_of(path, changed), way, root)
-        groups.setdefault(group, {})[path] = new.get(path)
+    changes = repository.changes(before, after)
+    for path, changed in sorted(changes.items()):
+        group = group_of(place_of(path, changes), way, root)
+        groups.setdefault(group, {})[path] = changed.after
     tree = repository.find_object(f"{before}^{{tree}}")
     assert tree is not None
     for name, entries in sorted(groups.items()):
@@ -153,17 +152,12 @@ def _trees(
         yield name, tree
 
 
-def _changed(repository: Repository, before: str, after: str) -> Sequence[str]:
-    listed = repository.run("diff-tree", "-r", "-z", "--no-renames", "--name-only", before, after)
-    return listed.decode("utf-8", "surrogateescape").split("\0")[:-1]
-
-
 def _hunk_trees(repository: Repository, before: str, after: str) -> Iterator[tuple[str, str]]:
     """Yield a piece a hunk; a file that is added, deleted or renamed is one piece."""
     old, new = repository.list_tree(before), repository.list_tree(after)
     tree = repository.find_object(f"{before}^{{tree}}")
     assert tree is not None
-    changed = set(_changed(repository, before, after))
+    changed = repository.changes(before, after)
     pieces: dict[str, list[FileDiff]] = {}
     for diff in parse_diff(repository.run(*DIFF, before, after), source="diff"):
         pieces.setdefault(place_of(diff.path, changed), []).append(diff)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vllm_patchkit.diff.model import Contents, Read
 from vllm_patchkit.diff.paths import is_inside
 from vllm_patchkit.digest import digest_or_none
-from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.apply import apply_patches, revert_patches
 from vllm_patchkit.stack.folder import StackFiles, make_stack
 from vllm_patchkit.stack.histories import file_histories
@@ -44,17 +44,7 @@ class LockedStack:
 
         :raises UsageError: there is no patch of that number.
         """
-        if upto is None:
-            return self.total
-        number = upto.partition("-")[0]
-        for index, patch in enumerate(self.stack.patches, 1):
-            if number.isdigit() and patch.number == int(number):
-                return index
-        numbers = [f"{patch.number:04}" for patch in self.stack.patches]
-        raise UsageError(
-            f"{self.stack.name} has no patch {upto!r}",
-            hint=f"its patches are {numbers[0]} to {numbers[-1]}" if numbers else None,
-        )
+        return self.total if upto is None else self.stack.place_of(upto) + 1
 
     def apply(self, read: Read, *, start: int = 0, stop: int | None = None) -> Contents:
         """Return what patches ``start`` to ``stop`` make of files that have the first ``start``.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vllm_patchkit.diff.model import FileDiff
+from vllm_patchkit.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +129,21 @@ class Stack(Metadata):
 
     patches: tuple[Patch, ...]
     metadata: bytes
+
+    def place_of(self, text: str) -> int:
+        """Return the place in the series of the patch of that number, or of that name.
+
+        :raises UsageError: there is none.
+        """
+        number = text.partition("-")[0]
+        for place, patch in enumerate(self.patches):
+            if number.isdigit() and patch.number == int(number):
+                return place
+        numbers = [f"{patch.number:04}" for patch in self.patches]
+        raise UsageError(
+            f"{self.name} has no patch {text!r}",
+            hint=f"its patches are {numbers[0]} to {numbers[-1]}" if numbers else None,
+        )
 
     def parent_of(self, patch: Patch) -> str | None:
         """Return the name of the stack that a patch came from; None for one of this stack's own."""

@@ -26,12 +26,7 @@ def run(job: Job) -> None:
     :raises events.EnvironmentProblem: no such device, too little memory, port in use.
     :raises events.WrongOptions: a scenario that was asked for does not exist.
     """
-    installed = find_installed()
-    events.send("artifact", **describe(installed))
-    if not check_files(installed, job.artifact, unpatched=job.unpatched):
-        raise events.WrongArtifact
-    check_machine(job)
-    events.send("versions", versions=describe_versions())
+    installed = identify(job)
     proofs = load_proofs(installed, job)
     climb(installed, job, [name for proof in proofs.values() for name in proof.architectures])
     declared = [record.metadata.get("smoke", {}) for record in installed.records]
@@ -40,6 +35,17 @@ def run(job: Job) -> None:
         wanted = require_architectures(job.architectures or usual)
         job = replace(job, architectures=wanted)
     write_plan(job, make_plan(job, proofs))
+
+
+def identify(job: Job) -> Installed:
+    """Return what is installed, reported and proved by its bytes, on a machine that can run it."""
+    installed = find_installed()
+    events.send("artifact", **describe(installed))
+    if not check_files(installed, job.artifact, unpatched=job.unpatched):
+        raise events.WrongArtifact
+    check_machine(job)
+    events.send("versions", versions=describe_versions())
+    return installed
 
 
 def describe(installed: Installed) -> dict[str, object]:

@@ -6,12 +6,9 @@ import gc
 import resource
 import time
 
-from . import events
-from .artifact import describe
+from .artifact import identify
 from .general import bench as general
-from .identity import check_files, find_installed
 from .job import Job
-from .machine import check_machine, describe_versions
 from .own import load_proofs
 
 STAGE = "bench"
@@ -19,12 +16,7 @@ STAGE = "bench"
 
 def run(job: Job) -> None:
     """Measure everything that was asked for; each result is reported as soon as it is known."""
-    installed = find_installed()
-    events.send("artifact", **describe(installed))
-    if not check_files(installed, job.artifact, unpatched=job.unpatched):
-        raise events.WrongArtifact
-    check_machine(job)
-    events.send("versions", versions=describe_versions())
+    installed = identify(job)
     own = [proof.bench for proof in load_proofs(installed, job).values() if proof.bench]
     measure = own[0] if own else general.run
     measure(job)

@@ -12,6 +12,7 @@ from vllm_patchkit.diff.apply import apply_file
 from vllm_patchkit.diff.format import format_diff
 from vllm_patchkit.diff.model import FileDiff, Hunk
 from vllm_patchkit.errors import HunkMismatch, PatchFormatError
+from vllm_patchkit.fork.rebase.merge import merge_contents
 from vllm_patchkit.fork.store.git import Repository, git_environment
 from vllm_patchkit.host.process import capture
 
@@ -93,13 +94,5 @@ def _merge(diff: FileDiff, before: bytes, store: Repository) -> Anchored | None:
         theirs = apply_file(diff, origin)
     except (HunkMismatch, PatchFormatError):
         return None
-    with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
-        folder = Path(name)
-        for part, data in (("ours", before), ("base", origin), ("theirs", theirs or b"")):
-            (folder / part).write_bytes(data)
-        done = capture(
-            ["git", "merge-file", "-p", "ours", "base", "theirs"],
-            cwd=folder,
-            env=git_environment({"GIT_CEILING_DIRECTORIES": str(folder.parent)}),
-        )
-    return None if done.status else Anchored(content=done.stdout, merged=True)
+    content, clean = merge_contents(before, origin, theirs or b"")
+    return Anchored(content=content, merged=True) if clean else None

@@ -22,7 +22,7 @@ from vllm_patchkit.fork.rebase.outcome import PatchReport, Status
 from vllm_patchkit.fork.rebase.style import Style, changed_blobs, format_blobs, restyle_tree
 from vllm_patchkit.fork.rebase.untangle import untangle_imports
 from vllm_patchkit.fork.rebase.verdict import TELLING_CHARS, HunkVerdict, Text, judge_hunk
-from vllm_patchkit.fork.series import Series, changed_paths
+from vllm_patchkit.fork.series import Series
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.stack.model import Patch
 
@@ -129,7 +129,7 @@ class Carrier:
         """Merge; where the new release is not itself in its style, merge there and come back."""
         if self.style is None or not self._divergent:
             return merge_patch(self.store, before=before, after=after, onto=tip)
-        touched = (path for _, path in changed_paths(self.store, before, after))
+        touched = self.store.changes(before, after)
         divergent = [path for path in touched if path in self._divergent]
         if not divergent:
             return merge_patch(self.store, before=before, after=after, onto=tip)
@@ -148,7 +148,7 @@ class Carrier:
         """Find the stack's files that the new release does not have in its own style."""
         if self.style is None or self._divergent is not None:
             return
-        paths = {path for _, path in changed_paths(self.store, self.series.base, self.series.tip)}
+        paths = self.store.changes(self.series.base, self.series.tip)
         entries = self.store.list_tree(self.onto, *paths) if paths else {}
         blobs = {entry.blob: path for path, entry in entries.items()}
         formatted = format_blobs(self.store, self.style, blobs.items())

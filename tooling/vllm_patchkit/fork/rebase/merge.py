@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import PatchkitError
-from vllm_patchkit.fork.store.git import Entry, Person, Repository
+from vllm_patchkit.fork.store.git import Entry, Person, Repository, git_environment
+from vllm_patchkit.host.process import capture
 
 NOBODY = Person("vllm-patchkit", "vllm-patchkit@localhost.invalid", "0 +0000")
 CONFLICT = re.compile(
@@ -85,6 +86,20 @@ def parse_merge(output: bytes) -> Merged:
         messages.append((kind, text.strip()))
         place += 3 + count
     return Merged(tree=tree, stages=stages, messages=tuple(messages))
+
+
+def merge_contents(ours: bytes, base: bytes, theirs: bytes, *words: str) -> tuple[bytes, bool]:
+    """Return what ``git merge-file`` makes of three contents, and whether it is clean.
+
+    :param words: further options, such as ``--diff3``.
+    """
+    with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
+        sides = {"ours": ours, "base": base, "theirs": theirs}
+        for side, data in sides.items():
+            (Path(name) / side).write_bytes(data)
+        env = git_environment({"GIT_CEILING_DIRECTORIES": str(Path(name).parent)})
+        done = capture(["git", "merge-file", "-p", *words, *sides], cwd=Path(name), env=env)
+    return done.stdout, done.status == 0
 
 
 def list_conflicts(store: Repository, merged: Merged) -> tuple[Conflict, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,7 +200,10 @@ def restyle_series(
     commit still says what its patch says and nothing about style.
     """
     steps = [
-        dict(_touched(store, series.parent(index), commit))
+        {
+            path: changed.after
+            for path, changed in store.changes(series.parent(index), commit).items()
+        }
         for index, commit in enumerate(series.commits)
     ]
     paths = {path for step in steps for path in step}
@@ -226,12 +229,3 @@ def restyle_series(
         changes.append(change(author_of(patch.message), commit_message(patch), step))
     first, *commits = import_commits(store, series.base, changes)
     return Series(base=first, commits=tuple(commits))
-
-
-def _touched(store: Repository, before: str, after: str) -> Iterator[tuple[str, Entry | None]]:
-    """Yield path and entry (None for a deletion) of the files that a commit changes."""
-    listed = store.run("diff-tree", "-r", "-z", "--no-renames", before, after)
-    words = listed.decode("utf-8", "surrogateescape").split("\0")[:-1]
-    for info, path in zip(words[::2], words[1::2], strict=True):
-        _, mode, _, blob, _ = info.split()
-        yield path, None if mode == "000000" else Entry(mode, blob)

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import ast
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from vllm_patchkit.fork.rebase.merge import Merged, put_blobs
+from vllm_patchkit.fork.rebase.merge import Merged, merge_contents, put_blobs
 from vllm_patchkit.fork.rebase.style import Style, format_imports
-from vllm_patchkit.fork.store.git import Entry, Repository, git_environment
-from vllm_patchkit.host.process import capture
+from vllm_patchkit.fork.store.git import Entry, Repository
 
 SLOT = "# slot "
 SIDES = ("ours", "base", "theirs")
@@ -147,16 +144,9 @@ def merge_statements(sides: Mapping[str, Sequence[str]]) -> list[str] | None:
 
 def merge_texts(texts: Mapping[str, str]) -> tuple[str, bool]:
     """Return ``git merge-file`` of ``ours``, ``base`` and ``theirs``, and whether it is clean."""
-    with tempfile.TemporaryDirectory(prefix="patchkit-") as name:
-        folder = Path(name)
-        for side in SIDES:
-            (folder / side).write_bytes(texts[side].encode("utf-8", "surrogateescape"))
-        done = capture(
-            ["git", "merge-file", "-p", "--diff3", *SIDES],
-            cwd=folder,
-            env=git_environment({"GIT_CEILING_DIRECTORIES": str(folder.parent)}),
-        )
-    return done.stdout.decode("utf-8", "surrogateescape"), done.status == 0
+    ours, base, theirs = (texts[side].encode("utf-8", "surrogateescape") for side in SIDES)
+    merged, clean = merge_contents(ours, base, theirs, "--diff3")
+    return merged.decode("utf-8", "surrogateescape"), clean
 
 
 def edit_statements(single: str, merged: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ COMMITTER_DATE = "1577836800 +0000"
 # What git reads in a mail: years up to 2099, zones up to 14 hours.
 FIRST_LOST_S = 4_102_444_800
 LAST_ZONE = 1400
+ABSENT = "000000"
 
 # A person's settings must not change a byte of what we write. Everything that the diff, merge
 # and mail machinery reads from configuration is pinned here.
@@ -144,6 +145,21 @@ class Entry:
     blob: str
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a file was and what it is; None where there is no file."""
+
+    before: Entry | None
+    after: Entry | None
+
+    @classmethod
+    def parse(cls, row: str) -> Changed:
+        """Return what a row of ``git diff-tree --raw`` says, its path left out."""
+        old_mode, new_mode, old, new, _ = row.removeprefix(":").split(" ")
+        sides = ((old_mode, old), (new_mode, new))
+        return cls(*(None if mode == ABSENT else Entry(mode, blob) for mode, blob in sides))
+
+
 class Repository:
     """A git repository, with or without a work tree.
 
@@ -206,6 +222,12 @@ class Repository:
             if kind == "blob":
                 entries[path.decode("utf-8", "surrogateescape")] = Entry(mode, blob)
         return entries
+
+    def changes(self, before: str, after: str) -> dict[str, Changed]:
+        """Return every file that differs between two trees, by path; a rename is two of them."""
+        listed = self.run("diff-tree", "-r", "-z", "--raw", "--no-renames", before, after)
+        words = listed.decode("utf-8", "surrogateescape").split("\0")[:-1]
+        return {path: Changed.parse(row) for row, path in zip(words[::2], words[1::2], strict=True)}
 
     def read_blob(self, blob: str) -> bytes:
         """Return the bytes of a blob."""
