@@ -12,7 +12,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli.options import (
+    add_json_option,
+    add_stack_argument,
+    add_step_options,
+    find_open,
+    print_document,
+)
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
@@ -39,16 +45,10 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         "--into", type=Path, default=Path("patches"), metavar="DIR",
         help="the folder that gets the stack's folder (default: patches)",
     )  # fmt: skip
-    parser.add_argument("--dir", type=Path, metavar="DIR", help="where to put the work tree")
     step = parser.add_mutually_exclusive_group()
     step.add_argument("--update", action="store_true", help="carry over what changed in parents")
     step.add_argument("--check", action="store_true", help="only say whether a parent changed")
-    step.add_argument(
-        "--continue", dest="go_on", action="store_true", help="take the resolution and go on"
-    )
-    step.add_argument("--skip", action="store_true", help="drop the patch in conflict and go on")
-    step.add_argument("--abort", action="store_true", help="give up; no stack is changed")
-    parser.add_argument("--verdicts", action="store_true", help="also print a verdict a hunk")
+    add_step_options(parser, step, "no stack is changed")
     add_json_option(parser, "the reports")
 
 
@@ -108,19 +108,7 @@ def _find_composed(args: argparse.Namespace) -> Path:
 
 
 def _find_open(args: argparse.Namespace) -> Path:
-    """Return the folder of the composition that is stopped, which need not be there yet."""
-    from vllm_patchkit.fork.store.worktree import find_session_around
-
-    name = _named(args) or args.name
-    if name:
-        return args.into / name if "/" not in name else Path(name)
-    session = find_session_around(Path.cwd())
-    if session is None:
-        raise UsageError(
-            "this is not the work tree of a composition",
-            hint="go there, or name the stack: compose NAME --continue",
-        )
-    return session.folder
+    return find_open(args, _named(args) or args.name, "a composition", "compose NAME")
 
 
 def _check(folder: Path, as_json: bool, console: Console) -> int:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import add_base_option, add_stack_argument, stack_folder
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.export import Choice
 
 EXAMPLES = """\
   vllm-patchkit export myfork --upto 0007 -o series.mbox && git am --keep-non-patch series.mbox
@@ -82,16 +86,19 @@ def _check_upstream(args: argparse.Namespace, folder: Path, console: Console) ->
     return ExitCode.OK
 
 
+def _choice(args: argparse.Namespace) -> Choice:
+    from vllm_patchkit.fork.export import Choice
+
+    return Choice(upto=args.upto, only=args.only, clean_trailers=args.upstream)
+
+
 def _branch(args: argparse.Namespace, folder: Path, console: Console) -> int:
     from vllm_patchkit.fork.export import export_branch
 
     if not args.onto:
         raise UsageError("--checkout needs --onto", hint="name a tag: --onto v0.11.0")
     branch = args.branch or folder.resolve().name
-    commit = export_branch(
-        folder, args.checkout, args.onto, branch, console,
-        upto=args.upto, only=args.only, clean_trailers=args.upstream,
-    )  # fmt: skip
+    commit = export_branch(folder, _choice(args), args.checkout, args.onto, branch, console)
     console.result(f"{branch} {commit}")
     return ExitCode.OK
 
@@ -102,10 +109,7 @@ def _bundle(args: argparse.Namespace, folder: Path, console: Console) -> int:
     if args.output is None:
         raise UsageError("--bundle needs --output FILE")
     branch = args.branch or folder.resolve().name
-    export_bundle(
-        folder, args.output, branch, console,
-        upto=args.upto, only=args.only, clean_trailers=args.upstream,
-    )  # fmt: skip
+    export_bundle(folder, _choice(args), args.output, branch, console)
     console.note(f"git clone --branch {branch} {args.output}")
     return ExitCode.OK
 
@@ -113,9 +117,7 @@ def _bundle(args: argparse.Namespace, folder: Path, console: Console) -> int:
 def _mailbox(args: argparse.Namespace, folder: Path, console: Console) -> int:
     from vllm_patchkit.fork.export import export_mailbox
 
-    data = export_mailbox(
-        folder, console, upto=args.upto, only=args.only, clean_trailers=args.upstream
-    )
+    data = export_mailbox(folder, _choice(args), console)
     if args.output is None:
         console.raw(data)
     else:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli.options import add_json_option, add_step_options, find_open, print_document
 from vllm_patchkit.cli.parser import take_inputs, whole
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
@@ -69,13 +69,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     step.add_argument(
         "--edit", action="store_true", help="stop in a work tree at what does not apply"
     )
-    step.add_argument(
-        "--continue", dest="go_on", action="store_true", help="take the resolution and go on"
-    )
-    step.add_argument("--skip", action="store_true", help="drop the patch in conflict and go on")
-    step.add_argument("--abort", action="store_true", help="give up; no stack is made")
-    parser.add_argument("--dir", type=Path, metavar="DIR", help="where to put the work tree")
-    parser.add_argument("--verdicts", action="store_true", help="also print a verdict a hunk")
+    add_step_options(parser, step, "no stack is made")
     add_json_option(parser, "what was done")
     take_inputs(parser, "paths")
 
@@ -135,32 +129,16 @@ def _resume(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.fork.intake.resuming import KIND, continue_import
     from vllm_patchkit.fork.rebase.session import abort_session
 
-    folder = _find_open(args)
+    if args.paths:
+        raise UsageError(
+            "an import that stopped has its patches already", hint="leave the paths out"
+        )
+    folder = find_open(args, args.name, "an import", "import --name NAME")
     if args.abort:
         console.note(f"deleted {abort_session(folder, KIND)}; nothing was imported")
         return ExitCode.OK
     result = continue_import(folder, console, skip=args.skip)
     return print_rebased(result, args, console, command="import")
-
-
-def _find_open(args: argparse.Namespace) -> Path:
-    """Return the folder of the stack whose import is stopped, which need not be there yet."""
-    from vllm_patchkit.fork.store.worktree import find_session_around
-
-    if args.paths:
-        raise UsageError(
-            "an import that stopped has its patches already", hint="leave the paths out"
-        )
-    if args.name:
-        place: Path = args.into / args.name
-        return place
-    session = find_session_around(Path.cwd())
-    if session is None:
-        raise UsageError(
-            "this is not the work tree of an import",
-            hint="go there, or name the stack: import --name NAME --continue",
-        )
-    return session.folder
 
 
 def _print_imported(result: Imported, args: argparse.Namespace, console: Console) -> int:

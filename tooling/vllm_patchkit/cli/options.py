@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllm_patchkit.cli.parser import take_inputs
+from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
+    from vllm_patchkit.fork.store.worktree import Session
     from vllm_patchkit.targets.answers import ChangeReport, Interruption, TargetInfo
     from vllm_patchkit.targets.state import Report
 
@@ -63,6 +65,49 @@ def stack_folder(args: argparse.Namespace, console: Console, folder: Path | None
 
         take_base(folder, args.base, console)
     return folder
+
+
+def add_step_options(
+    parser: argparse.ArgumentParser, step: argparse._ActionsContainer, given_up: str
+) -> None:
+    """Add what every command takes that stops in a work tree at a conflict.
+
+    :param step: the group of flags of which one call takes one.
+    :param given_up: what is left after ``--abort``.
+    """
+    step.add_argument(
+        "--continue", dest="go_on", action="store_true", help="take the resolution and go on"
+    )
+    step.add_argument("--skip", action="store_true", help="drop the patch in conflict and go on")
+    step.add_argument("--abort", action="store_true", help=f"give up; {given_up}")
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="where to put the work tree")
+    parser.add_argument("--verdicts", action="store_true", help="also print a verdict a hunk")
+
+
+def session_here(args: argparse.Namespace) -> Session | None:
+    """Return the session of the work tree that the command is called in, if no stack is named."""
+    from vllm_patchkit.fork.store.worktree import find_session_around
+
+    return find_session_around(Path.cwd()) if args.stack is None else None
+
+
+def find_open(args: argparse.Namespace, name: str | None, what: str, named: str) -> Path:
+    """Return the folder of a stack that is still being made, which need not be there yet.
+
+    :param what: what is being done; ``named``: how a call names the stack.
+    :raises UsageError: none is named, and this is no work tree of one.
+    """
+    from vllm_patchkit.fork.store.worktree import find_session_around
+
+    if name:
+        return Path(name) if "/" in name else args.into / name
+    session = find_session_around(Path.cwd())
+    if session is None:
+        raise UsageError(
+            f"this is not the work tree of {what}",
+            hint=f"go there, or name the stack: {named} --continue",
+        )
+    return session.folder
 
 
 class _NameOnce(argparse.Action):

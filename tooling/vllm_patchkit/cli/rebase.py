@@ -15,7 +15,9 @@ from vllm_patchkit.cli.options import (
     add_base_option,
     add_json_option,
     add_stack_argument,
+    add_step_options,
     print_document,
+    session_here,
     stack_folder,
 )
 from vllm_patchkit.cli.parser import take_inputs
@@ -52,11 +54,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     )
     step = parser.add_mutually_exclusive_group()
     step.add_argument("--dry-run", action="store_true", help="only say what would happen")
-    step.add_argument(
-        "--continue", dest="go_on", action="store_true", help="take the resolution and go on"
-    )
-    step.add_argument("--skip", action="store_true", help="drop the patch in conflict and go on")
-    step.add_argument("--abort", action="store_true", help="give up; the stack is as it was")
+    add_step_options(parser, step, "the stack is as it was")
     parser.add_argument(
         "--normalise", "--normalize", dest="normalise", action="store_true",
         help="format both sides with the new release's formatter before merging",
@@ -66,8 +64,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         "--style-config", type=Path, metavar="FILE", help="ruff.toml to normalise with"
     )
     parser.add_argument("--into", type=Path, metavar="DIR", help="write the new stack there")
-    parser.add_argument("--dir", type=Path, metavar="DIR", help="where to put the work tree")
-    parser.add_argument("--verdicts", action="store_true", help="also print a verdict a hunk")
     add_json_option(parser, "the reports")
     parser.add_argument("--markdown", action="store_true", help="print the forecast as Markdown")
     take_inputs(parser, "checkout", "style_config")
@@ -92,9 +88,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _find_folder(args: argparse.Namespace, console: Console) -> Path:
-    from vllm_patchkit.fork.store.worktree import find_session_around
-
-    session = find_session_around(Path.cwd()) if args.stack is None else None
+    session = session_here(args)
     return stack_folder(args, console, session.folder if session else None)
 
 

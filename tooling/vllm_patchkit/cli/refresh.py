@@ -15,6 +15,7 @@ from vllm_patchkit.cli.options import (
     add_json_option,
     add_stack_argument,
     print_document,
+    session_here,
     stack_folder,
 )
 from vllm_patchkit.errors import ExitCode
@@ -43,9 +44,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Refresh from the work tree, or from the patches themselves."""
     from vllm_patchkit.fork.edit import refresh_folder, refresh_session
-    from vllm_patchkit.fork.store.worktree import find_session, find_session_around
+    from vllm_patchkit.fork.store.worktree import find_session
 
-    session = find_session_around(Path.cwd()) if args.stack is None else None
+    session = session_here(args)
     folder = stack_folder(args, console, session.folder if session else None)
     session = session or find_session(folder)
     if args.check:

@@ -8,9 +8,13 @@ and reword the pieces with git, then refresh.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli.options import (
+    add_json_option,
+    add_stack_argument,
+    print_document,
+    session_here,
+)
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
@@ -40,10 +44,10 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Split, and print the subjects of the pieces."""
     from vllm_patchkit.fork.split import split_patch
-    from vllm_patchkit.fork.store.worktree import find_session, find_session_around
+    from vllm_patchkit.fork.store.worktree import find_session
     from vllm_patchkit.stack.read import find_stack, read_stack
 
-    session = find_session_around(Path.cwd()) if args.stack is None else None
+    session = session_here(args)
     folder = session.folder if session else find_stack(args.stack)
     session = session or find_session(folder)
     if session is None or session.kind != "edit":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, StackError, UsageError
@@ -25,35 +26,44 @@ FORK_TRAILERS = re.compile(
 )
 
 
-def choose_patches(stack: Stack, *, upto: str | None, only: Sequence[str] | None) -> list[int]:
-    """Return the places of the chosen patches in the series.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """Which patches are to be exported, and in which form.
 
     :param upto: number or name of the last one.
     :param only: numbers or names.
-    :raises UsageError: there is no such patch.
+    :param clean_trailers: leave out the trailers that only a fork needs.
     """
 
-    if upto is not None and only is not None:
-        raise UsageError("--upto and --only exclude each other")
-    if only is not None:
-        return sorted({stack.place_of(text) for text in only})
-    return list(range(stack.place_of(upto) + 1 if upto is not None else len(stack.patches)))
+    upto: str | None = None
+    only: Sequence[str] | None = None
+    clean_trailers: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of them."""
+        return self.upto is None and self.only is None
+
+    def places(self, stack: Stack) -> list[int]:
+        """Return their places in the series.
+
+        :raises UsageError: there is no such patch.
+        """
+        if self.upto is not None and self.only is not None:
+            raise UsageError("--upto and --only exclude each other")
+        if self.only is not None:
+            return sorted({stack.place_of(text) for text in self.only})
+        end = len(stack.patches) if self.upto is None else stack.place_of(self.upto) + 1
+        return list(range(end))
 
 
-def build_branch(
-    store: Repository,
-    opened: OpenStack,
-    chosen: Sequence[int],
-    base: BaseTree,
-    *,
-    clean_trailers: bool,
-) -> str:
+def build_branch(store: Repository, opened: OpenStack, choice: Choice, base: BaseTree) -> str:
     """Return the commit that has the chosen patches, and only those, on ``base``.
 
     :raises StackError: one of them does not merge without those left out.
     """
     tip = base.commit
-    for index in chosen:
+    for index in choice.places(opened.stack):
         patch = opened.stack.patches[index]
         merged = merge_patch(
             store, before=opened.series.parent(index), after=opened.series.commits[index], onto=tip
@@ -65,53 +75,33 @@ def build_branch(
                 hint="'vllm-patchkit matrix' shows what it needs; rebase first for another release",
             )
         message = commit_message(patch)
-        if clean_trailers:
+        if choice.clean_trailers:
             message = FORK_TRAILERS.sub("", message).rstrip("\n") + "\n"
         tip = store.write_commit(merged.tree, [tip], author_of(patch.message), message)
     return tip
 
 
-def export_mailbox(
-    folder: Path,
-    console: Console,
-    *,
-    upto: str | None = None,
-    only: Sequence[str] | None = None,
-    clean_trailers: bool = False,
-) -> bytes:
+def export_mailbox(folder: Path, choice: Choice, console: Console) -> bytes:
     """Return the chosen patches as a mailbox for ``git am --keep-non-patch``.
 
     With all of them comes what their authors changed that no wheel ships, as a last mail.
     """
     with open_store() as store:
         opened = load_stack(store, folder, console)
-        chosen = choose_patches(opened.stack, upto=upto, only=only)
-        tip = build_branch(store, opened, chosen, opened.base, clean_trailers=clean_trailers)
+        tip = build_branch(store, opened, choice, opened.base)
         # A blank line ends a mail; without a signature nothing else would.
         patches = export_patches(store, opened.base.commit, tip).values()
         mails = b"".join(data.rstrip(b"\n") + b"\n\n" for data in patches)
         parts = find_left_out(opened.files)
-        whole = upto is None and only is None
-        return mails + (
-            format_left_out(parts, opened.stack.patches[-1]) if parts and whole else b""
-        )
+        kept = parts and choice.whole
+        return mails + (format_left_out(parts, opened.stack.patches[-1]) if kept else b"")
 
 
-def export_bundle(
-    folder: Path,
-    file: Path,
-    branch: str,
-    console: Console,
-    *,
-    upto: str | None = None,
-    only: Sequence[str] | None = None,
-    clean_trailers: bool = False,
-) -> None:
+def export_bundle(folder: Path, choice: Choice, file: Path, branch: str, console: Console) -> None:
     """Write the chosen patches and their base as a bundle that ``git clone`` takes."""
     with open_store() as store:
         opened = load_stack(store, folder, console)
-        chosen = choose_patches(opened.stack, upto=upto, only=only)
-        tip = build_branch(store, opened, chosen, opened.base, clean_trailers=clean_trailers)
+        tip = build_branch(store, opened, choice, opened.base)
         ref = f"refs/heads/{_require_branch(store, branch)}"
         store.run("update-ref", ref, tip)
         try:
@@ -122,14 +112,11 @@ def export_bundle(
 
 def export_branch(
     folder: Path,
+    choice: Choice,
     checkout: Path,
     revision: str,
     branch: str,
     console: Console,
-    *,
-    upto: str | None = None,
-    only: Sequence[str] | None = None,
-    clean_trailers: bool = False,
 ) -> str:
     """Add the chosen patches as a new branch to a checkout of upstream; return its commit.
 
@@ -140,7 +127,6 @@ def export_branch(
     """
     with open_store() as store:
         opened = load_stack(store, folder, console)
-        chosen = choose_patches(opened.stack, upto=upto, only=only)
         name = _require_branch(store, branch)
         target = Repository(_git_dir(checkout))
         if target.resolve(f"refs/heads/{name}") is not None:
@@ -152,7 +138,7 @@ def export_branch(
         fetched = store.resolve("refs/patchkit/fetched^{commit}")
         assert fetched is not None
         base = BaseTree(spec=spec, commit=fetched, root=opened.base.root, date=opened.base.date)
-        tip = build_branch(store, opened, chosen, base, clean_trailers=clean_trailers)
+        tip = build_branch(store, opened, choice, base)
         # The checkout has the parent and its whole tree, and takes only what is new.
         store.run("push", "--quiet", checkout.absolute(), f"{tip}:refs/heads/{name}")
         return tip

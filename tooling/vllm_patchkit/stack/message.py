@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Mapping
 
@@ -123,21 +122,12 @@ def decode_words(text: str) -> str:
 
 def _decode_run(run: str) -> str:
     """Decode adjacent words; a character may be cut between two words of one charset."""
-    pieces: list[tuple[str, bytes]] = []
-    for charset, encoding, text in ENCODED_WORD.findall(run):
-        try:
-            data = _decode_word(encoding.lower(), text)
-            data.decode(charset, "replace")
-        except (LookupError, ValueError):
-            return run
-        if pieces and pieces[-1][0] == charset.lower():
-            pieces[-1] = charset.lower(), pieces[-1][1] + data
-        else:
-            pieces.append((charset.lower(), data))
-    return "".join(data.decode(charset, "replace") for charset, data in pieces)
+    # Slow to import, and few patches have such words.
+    from email.errors import HeaderParseError
+    from email.header import decode_header
 
-
-def _decode_word(encoding: str, text: str) -> bytes:
-    if encoding == "b":
-        return binascii.a2b_base64(text)
-    return binascii.a2b_qp(text.encode("ascii"), header=True)
+    try:
+        parts = decode_header(run)
+        return "".join(data.decode(charset or "ascii", "replace") for data, charset in parts)
+    except (LookupError, ValueError, HeaderParseError):
+        return run
