@@ -106,6 +106,8 @@ class Engine:
         return self.core.scheduler.kv_cache_manager.block_pool.num_gpu_blocks - 1
 
     def stop(self) -> None:
+        """End the engine, and the processes of its ranks: they wait for the next step busily."""
+        self.core.shutdown()
         del self.llm
         cleanup_dist_env_and_memory()
 
