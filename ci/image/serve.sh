@@ -13,9 +13,13 @@ done
 [ -n "$socket" ] || exec vllm serve "$@"
 
 if [ -S "$socket" ]; then rm -f "$socket"; fi
+# From before the start, so that no signal comes too early to be passed on.
+server=""
+stopped=""
+trap 'stopped=yes; [ -z "$server" ] || kill -TERM "$server" 2>/dev/null' TERM INT
 vllm serve "$@" &
 server=$!
-trap 'kill -TERM "$server" 2>/dev/null' TERM INT
+[ -z "$stopped" ] || kill -TERM "$server" 2>/dev/null
 status=0
 while kill -0 "$server" 2>/dev/null; do
     # A signal ends the wait before the server has ended.
