@@ -237,10 +237,6 @@ FAULTS: dict[str, tuple[Act, str]] = {
     "a vocabulary that is empty": (put("tokenizer.json", b""), "model-tokenizer"),
     "a vocabulary without a model": (put("tokenizer.json", b"{}"), "model-tokenizer"),
     "tokenizer_config.json is cut": (cut("tokenizer_config.json", 9), "model-tokenizer"),
-    "tokenizer_config.json leads nowhere": (
-        link("tokenizer_config.json", "../../blobs/89ab"),
-        "model-tokenizer",
-    ),
     "the tokenizer's own code is missing": (
         both(
             edit("tokenizer_config.json", auto_map={"AutoTokenizer": ["own.Own", None]},
@@ -259,6 +255,7 @@ HARMLESS: dict[str, Act] = {
     )(folder),
     "a NaN that is no dimension": edit("config.json", image_area=float("nan")),
     "a shard that the index leaves out": put("model-00003-of-00002.safetensors", b"no"),
+    "tokenizer_config.json leads nowhere": link("tokenizer_config.json", "../../blobs/89ab"),
     "a total_size of another checkpoint": edit(INDEX, metadata={"total_size": 1}),
     "code of its own that a model of vLLM's needs not": edit(
         "config.json", auto_map={"AutoModel": "modeling_own.Own"}

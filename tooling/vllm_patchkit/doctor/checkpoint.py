@@ -97,6 +97,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     elif is_folder:
         tell("model-weights", _weight_faults(path, names, config))
         tell("model-tokenizer", _tokenizer_faults(path, names))
+        if not _is_there(path / "tokenizer_config.json"):
+            what = [f"{path} has no tokenizer_config.json: the model's type decides on the class"]
+            tell("model-tokenizer", what, Severity.WARNING)
         tell("model-code", _code_faults(path, config.get("auto_map")), Severity.WARNING)
     return Checkpoint(name=path.name, config=config, findings=tuple(findings))
 
@@ -197,6 +200,14 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether something is there, at the end of links; not whether it may be read."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def _weight_faults(folder: Path, names: list[str], config: Facts) -> Iterator[str]:
@@ -310,7 +321,7 @@ def _pickle_faults(path: Path) -> Iterator[str]:
 
 def _tokenizer_faults(folder: Path, names: list[str]) -> Iterator[str]:
     code: Any = None
-    if "tokenizer_config.json" in names:
+    if _is_there(folder / "tokenizer_config.json"):
         try:
             auto_map = read_object(folder / "tokenizer_config.json").get("auto_map")
             code = auto_map.get("AutoTokenizer") if isinstance(auto_map, dict) else auto_map
