@@ -69,6 +69,14 @@ def test_it_fits_a_phone_and_a_desk(width: int, stacked: int, page: Path, tmp_pa
     assert letters >= 12
 
 
+def test_a_reader_is_told_before_what_marks_and_the_picture_mean(page: Path) -> None:
+    """On a phone the end of a table, or of the picture, is many screens away."""
+    text = page.read_text(encoding="utf-8")
+    series, picture = text.index("<tbody>"), text.index("<svg")
+    assert text.index("Upstream: ○ not forwarded") < series
+    assert text.index('id="files"') < text.index("a narrow window scrolls it") < picture
+
+
 def test_a_screenshot_is_not_empty(page: Path, tmp_path: Path) -> None:
     """A blank page compresses to next to nothing."""
     browse(tmp_path, "--window-size=1200,3000", "--screenshot=page.png", page.as_uri())

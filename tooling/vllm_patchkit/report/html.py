@@ -48,11 +48,12 @@ def format_html(report: Report) -> str:
         *_facts(report),
         *_contents(report),
         *_series(report),
-        f'{_head("files")}<div class="wide">',
+        f'{_head("files")}<p class="dim">A dot is a change, its colour the subsystem. A solid arc '
+        "joins two patches whose order is fixed, a dashed one two that change lines near each "
+        f"other. The picture is {len(report.paths)} files wide; a narrow window scrolls it.</p>",
+        '<div class="wide" tabindex="0" role="region" aria-label="Files and overlaps">',
         draw(report),
-        '</div><p class="dim">A dot is a change, its colour the subsystem. A solid arc joins two '
-        "patches whose order is fixed, a dashed one two that change lines near each other.</p>"
-        "</section>",
+        "</div></section>",
         *_rebases(report),
         *_lock(report),
         _head("patches"),
@@ -112,7 +113,11 @@ def _prose(text: str) -> str:
 
 def _series(report: Report) -> Iterator[str]:
     heads = ("Patch", "Purpose", "Subsystem", "Upstream", "Lines")
-    yield _head("series") + _table(heads)
+    used = {upstream_mark(patch) for patch in report.stack.patches}
+    legend = ", ".join(f"{mark} {words}" for mark, words in UPSTREAM_MARKS.items() if mark in used)
+    yield _head("series")
+    yield f'<p class="dim">Upstream: {legend}. Each patch below has its trailers.</p>'
+    yield _table(heads)
     for patch in report.stack.patches:
         added, removed = added_and_removed(patch)
         subject, why = _prose(patch.message.subject), _prose(purpose(patch))
@@ -125,10 +130,7 @@ def _series(report: Report) -> Iterator[str]:
             f'<span class="count">+{added} -{removed}</span>',
         )
         yield "<tr>" + "".join(map(_cell, heads, cells)) + "</tr>"
-    yield "</tbody></table>"
-    used = {upstream_mark(patch) for patch in report.stack.patches}
-    legend = ", ".join(f"{mark} {words}" for mark, words in UPSTREAM_MARKS.items() if mark in used)
-    yield f'<p class="dim">Upstream: {legend}. Each patch below has its trailers.</p></section>'
+    yield "</tbody></table></section>"
 
 
 def _rebases(report: Report) -> Iterator[str]:
