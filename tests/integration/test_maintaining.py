@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,9 +57,9 @@ def cheaper(command: str) -> str:
                   flags=re.S)  # fmt: skip
 
 
-def environment(cache: Path, fork: Path) -> dict[str, str]:
+def environment(cache: Path, place: Path) -> dict[str, str]:
     """A newcomer's environment: no home, no git identity or configuration."""
-    home = fork.parent / "home"
+    home = place / "home"
     home.mkdir(exist_ok=True)
     tools = Path(sys.executable).parent
     # How this machine reaches a registry is no setting of a newcomer's.
@@ -69,8 +68,7 @@ def environment(cache: Path, fork: Path) -> dict[str, str]:
         **reach,
         "PATH": f"{tools}:{os.environ['PATH']}:{python_3_12().parent}",
         "HOME": str(home),
-        "FORK": str(fork),
-        "PATCHKIT": str(ROOT),
+        "TMPDIR": str(place),
         "UV_CACHE_DIR": uv_cache(),
         "VLLM_PATCHKIT_CACHE": str(cache),
         "NO_COLOR": "1",
@@ -80,17 +78,18 @@ def environment(cache: Path, fork: Path) -> dict[str, str]:
 
 
 def test_page_in_order(tmp_path: Path, cache: Path) -> None:
-    fork = tmp_path / "fork"
-    shutil.copytree(ROOT / "tests" / "data" / "slow_steps", fork / "diffs")
-    shutil.copytree(ROOT / "tests" / "data" / "backports", fork / "backports")
-    steps = read_steps(PAGE.read_text())
+    text = PAGE.read_text()
+    (begin,) = re.findall(r"^```sh\n(export .*?)^```$", text, re.DOTALL | re.MULTILINE)
+    steps = read_steps(text)
     assert len(steps) > 30
-    script = "".join(f"{cheaper(step.command)}\nprintf '\\n{MARK}%s\\n' $?\n" for step in steps)
+    script = begin + "".join(
+        f"{cheaper(step.command)}\nprintf '\\n{MARK}%s\\n' $?\n" for step in steps
+    )
     done = subprocess.run(
         ["bash", "--norc"],
         input=script,
-        cwd=fork,
-        env=environment(cache, fork),
+        cwd=ROOT,
+        env=environment(cache, tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
