@@ -12,8 +12,8 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 python=$1
 out=$2
 shift 2
-steps="smoke bench bench-async bench-async-full bench-mixed window bench-fp8 bench-fp8-marlin \
-profile-fp8 smoke-two-gpus bench-two-gpus profile"
+steps="smoke bench bench-async bench-async-full bench-mixed window window-full bench-fp8 \
+bench-fp8-marlin bench-fp8-async profile-fp8 smoke-two-gpus bench-two-gpus profile"
 # shellcheck disable=SC2086
 [ $# -gt 0 ] || set -- $steps
 for step; do
@@ -53,8 +53,11 @@ for step; do
         --cudagraph-mode FULL --out "$new" ;;
     bench-mixed) measure --images 8 --beside 8 --top-p 0.9 --plain-top-k 0 --out "$new" ;;
     window) "$python" "$root/ci/measure-window.py" "$new" ;;
+    window-full) "$python" "$root/ci/measure-window.py" "$new" FULL ;;
     bench-fp8) measure --images 1 --quantization fp8 --out "$new" ;;
     bench-fp8-marlin) VLLM_TEST_FORCE_FP8_MARLIN=1 measure --images 1 --quantization fp8 --out "$new" ;;
+    bench-fp8-async) measure --images 1 --quantization fp8 --async-scheduling --plain-top-k 0 \
+        --out "$new" ;;
     profile-fp8) measure --images 1 --quantization fp8 --sides guided \
         --profile "$out/profile-fp8.txt" --out "$new" ;;
     bench-two-gpus) measure --images 1,32 --tp 2 --out "$new" ;;

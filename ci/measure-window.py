@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure what several image tokens a step cost: measure-window.py OUT.
+"""Measure what several image tokens a step cost: measure-window.py OUT [CUDAGRAPH_MODE].
 
 Runs in the interpreter that has the patched vLLM, on one GPU, with the dimensions of Emu3.5 and
 random weights (with a small model where there is no GPU, to try it). N guided images at about 2,000
@@ -31,14 +31,15 @@ LARGE, SMALL = 48, 16
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def load(context: int) -> tuple[Any, Any]:
-    """Return the engine and the token ids."""
+def load(context: int, mode: str | None) -> tuple[Any, Any]:
+    """Return the engine and the token ids; without a mode of CUDA graphs in vLLM's own."""
     sys.path.insert(0, str(ROOT / "patches" / "emu3_5"))
     import torch
     from smoke.shapes import full_shape, small_shape
     from vllm import LLM
 
     is_full = torch.cuda.is_available()
+    graphs = {} if mode is None else {"compilation_config": {"cudagraph_mode": mode}}
     shape = full_shape() if is_full else small_shape("float32")
     llm = LLM(
         model=str(shape.write_emu(Path(tempfile.mkdtemp()) / "model")),
@@ -48,6 +49,7 @@ def load(context: int) -> tuple[Any, Any]:
         enable_prefix_caching=False,
         seed=0,
         additional_config={"image_window": LARGEST},
+        **graphs,
         **({"gpu_memory_utilization": 0.92} if is_full else {"max_num_seqs": 16}),
     )
     return llm, shape.vocabulary
@@ -113,7 +115,10 @@ def main() -> int:
     import torch
 
     out, context = Path(sys.argv[1]), 2000 if torch.cuda.is_available() else 200
+    mode = sys.argv[2] if len(sys.argv) > 2 else None
     result: dict[str, Any] = {"format": 2, "context": context, "steps": [], "images": []}
+    if mode is not None:
+        result["cudagraph_mode"] = mode
     if torch.cuda.is_available():
         result["gpu"] = torch.cuda.get_device_name()
 
@@ -122,7 +127,7 @@ def main() -> int:
         out.write_text(json.dumps(result, indent=1) + "\n")
         print(kind, fields, flush=True)
 
-    llm, v = load(context)
+    llm, v = load(context, mode)
     # The first steps compile kernels.
     measure_steps(llm, v, 1, 2, 24)
     for images in IMAGES:

@@ -141,30 +141,23 @@ def draw_windows(report: dict[str, Any], path: Path) -> None:
     save(figure, "Several positions a step, Emu3.5, 34 B, one H200", path)
 
 
-def draw_acceptance(report: dict[str, Any], path: Path) -> None:
-    """Draw tokens a step by window, and the time of a token over the chance of a right draft."""
-    arithmetic = report["arithmetic"]
-    windows = [row["window"] for row in arithmetic]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+def draw_acceptance(report: dict[str, Any], cost: dict[str, Any], path: Path) -> None:
+    """Draw tokens a step by window, beside those at which a step of one image pays."""
+    results = report["results"]
+    figure, axes = plt.subplots(figsize=(6, 4.6), layout="constrained")
+    windows = sorted({result["window"] for result in results})
     for kind, style in {"shifted": "o-", "above": "s--", "random": "^:"}.items():
-        means = [r["tokens_a_step"] for r in report["results"] if r["drafts"] == kind]
-        left.plot(windows, means, style, label=f"drafts: {kind}")
-    even = [row["break_even"] for row in arithmetic]
-    left.plot(windows, even, color="grey", lw=1, label="break-even, by the arithmetic")
-    left.set(title="Small model: tokens a step", xlabel="window", ylim=(0, None))
-    left.set_xscale("log", base=2)
-    left.set_xticks(windows, [str(window) for window in windows])
-    left.legend(fontsize="small")
-    for row in arithmetic:
-        means = mean_tokens(row["window"])
-        right.plot(CHANCES, [row["step_ms"] / mean for mean in means], label=str(row["window"]))
-    single = arithmetic[0]["step_ms"] / arithmetic[0]["break_even"]
-    right.axhline(single, color="grey", lw=1, label="1")
-    right.set(title="Arithmetic: ms a committed token", xlabel="acceptance", ylim=(0, None))
-    right.legend(fontsize="small", title="window")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-    save(figure, "Several tokens a step: a demonstration, and arithmetic", path)
+        means = [result["tokens_a_step"] for result in results if result["drafts"] == kind]
+        axes.plot(windows, means, style, label=f"drafts: {kind}")
+    single = {s["window"]: s["ms"] for s in cost["steps"] if s["images"] == 1}
+    even = [single[window] / single[1] for window in windows]
+    axes.plot(windows, even, color="grey", lw=1, label="break-even of one image")
+    axes.set(title="Tokens a step of a small model", xlabel="window", ylim=(0, None))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(windows, [str(window) for window in windows])
+    axes.legend(fontsize="small")
+    axes.grid(alpha=0.3)
+    save(figure, "Several tokens a step: a demonstration", path)
 
 
 def size_of(report: dict[str, Any]) -> str:
@@ -193,8 +186,9 @@ def main() -> None:
         draw(read(f"{name}.json"), HERE / f"{name}.svg")
     for name in ("h200-async", "h100-async"):
         draw_staggers(read(f"{name}.json"), HERE / f"{name}.svg")
-    draw_windows(read("h200-window.json"), HERE / "h200-window.svg")
-    draw_acceptance(read("acceptance.json"), HERE / "acceptance.svg")
+    window = read("h200-window.json")
+    draw_windows(window, HERE / "h200-window.svg")
+    draw_acceptance(read("acceptance.json"), window, HERE / "acceptance.svg")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pytest
 
@@ -56,3 +57,29 @@ else:
         yield start
         while running:
             running.pop().stop()
+
+    @dataclass
+    class Drafts:
+        """What an engine with windows proposed, and how much of it was right."""
+
+        steps: int = 0
+        proposed: int = 0
+        accepted: int = 0
+
+    @pytest.fixture
+    def drafts(monkeypatch: pytest.MonkeyPatch) -> Drafts:
+        """Counts of the drafts of a test."""
+        from vllm.v1.sample.logits_processor import image_guidance
+
+        found = Drafts()
+        count = image_guidance.count_committed
+
+        def count_committed(drafts: Sequence[int], drawn: Sequence[int]) -> int:
+            committed = count(drafts, drawn)
+            found.steps += 1
+            found.proposed += len(drafts)
+            found.accepted += committed - 1
+            return committed
+
+        monkeypatch.setattr(image_guidance, "count_committed", count_committed)
+        return found

@@ -8,8 +8,9 @@ import checkpoint as tiny
 import openai
 import pytest
 from engine import params_of, prompt_of
-from oracle import Oracle
+from oracle import Oracle, probabilities
 from server import Server
+from test_windows import IMAGES, LARGEST, sample, window_params
 from vllm import LLM
 from vllm.sampling_params import RequestOutputKind
 from workload import Workload
@@ -65,6 +66,33 @@ def test_ranks(case, start_engine, two_way, workload, monkeypatch):
     engine = start_engine(two_way, **PARALLEL[case])
     tokens = engine.generate([workload.requests[name] for name in NAMES])
     assert workload.differences(dict(zip(NAMES, tokens, strict=True))) == {}
+
+
+@pytest.mark.slow
+def test_ranks_draw_windows_alike(start_engine, two_way, workload, monkeypatch):
+    """Ranks agree on what is kept of a window, and without a seed on the noise: a rank that kept
+    another token would lead the others to tokens that are no candidates.
+    """
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "all|all")
+    engine = start_engine(
+        two_way, additional_config={"image_window": LARGEST}, **PARALLEL["tensor-2"]
+    )
+    requests = [workload.requests[name] for name in IMAGES]
+    tokens = sample(engine, requests, LARGEST)
+    assert workload.differences(dict(zip(IMAGES, tokens, strict=True))) == {}
+    one, many = (sample(engine, requests, window, seed=1) for window in (1, LARGEST))
+    assert many == one
+
+    request = workload.requests["image-4*4"]
+    extra = window_params(request, LARGEST).extra_args | {"visual_top_k": 2}
+    free = params_of(request, temperature=1.0, extra_args=extra)
+    results = engine.llm.generate([prompt_of(request)] * 3, free, use_tqdm=False)
+    images = [list(result.outputs[0].token_ids) for result in results]
+    assert len(set(map(tuple, images))) == 3
+    for image in images:
+        for place, token in enumerate(image):
+            logits = workload.oracle.next_logits(request, image[:place])
+            assert probabilities(logits, 1.0, 2, 1.0)[token] > 0
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ parameters.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import checkpoint as tiny
@@ -155,3 +156,66 @@ def test_plain_text_keeps_its_own_parameters(engine, oracle):
     request = Request(prompt=v.text(9, seed=5), max_tokens=1)
     (tokens,) = draw(engine, [(request, {})], temperature=1.3, top_k=11, top_p=0.9)
     assert_follows(tokens, probabilities(oracle.next_logits(request, []), 1.3, 11, 0.9))
+
+
+class TestWindows:
+    """The tokens of one step, together: each is drawn given those before it, whatever stood there
+    as a draft.
+    """
+
+    WINDOW = 3
+    TOP_K = 3
+
+    @pytest.fixture(scope="class")
+    def engine(self, start_engine, small):
+        """Its window is large enough for all images of a batch to have theirs."""
+        return start_engine(small, max_num_seqs=64, additional_config={"image_window": 128})
+
+    @pytest.fixture
+    def joint(self, oracle):
+        """A request whose next tokens are visual ones, and the probability of each row of them."""
+        request = in_pixels(oracle.vocabulary, max_tokens=self.WINDOW)
+
+        def conditional(*tokens):
+            return probabilities(
+                oracle.next_logits(request, list(tokens)), 1.0, self.TOP_K, 1.0
+            ).tolist()
+
+        probs = {}
+        for first, a in enumerate(conditional()):
+            for second, b in enumerate(conditional(first) if a else ()):
+                for third, c in enumerate(conditional(first, second) if b else ()):
+                    if c:
+                        probs[first, second, third] = a * b * c
+        assert len(probs) == self.TOP_K**self.WINDOW
+        assert math.isclose(sum(probs.values()), 1, abs_tol=1e-6)
+        return request, probs
+
+    @pytest.mark.parametrize("seeded", [False, True])
+    @pytest.mark.parametrize("likely", [False, True])
+    def test_tokens_of_a_window(self, engine, joint, drafts, monkeypatch, likely, seeded):
+        """Also where every draft is the likeliest token, which is kept more often than others."""
+        request, probs = joint
+        if likely:
+            from vllm.v1.sample.image_drafts import ImageDrafts
+
+            rows = sorted(probs, key=probs.__getitem__)
+            monkeypatch.setattr(
+                ImageDrafts, "propose", lambda self, name, cursor, count: list(rows[-1][1:])[:count]
+            )
+        extra = {"visual_top_k": self.TOP_K, "image_window": self.WINDOW}
+        params = [
+            params_of(
+                request,
+                temperature=1.0,
+                seed=10_000 + number if seeded else None,
+                extra_args=extra_args_of(request) | extra,
+            )
+            for number in range(DRAWS)
+        ]
+        outputs = engine.llm.generate([prompt_of(request)] * DRAWS, params, use_tqdm=False)
+        cells = list(probs)
+        drawn = [cells.index(tuple(output.outputs[0].token_ids)) for output in outputs]
+        assert drafts.accepted > DRAWS / 20
+        assert drafts.accepted < drafts.proposed
+        assert_follows(torch.tensor(drawn), torch.tensor([probs[cell] for cell in cells]))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass, field
 
 import pytest
 from engine import extra_args_of, params_of, prompt_of
@@ -43,35 +42,6 @@ def sample(engine, requests, window, seed=None):
     ]
     outputs = engine.llm.generate([prompt_of(r) for r in requests], params, use_tqdm=False)
     return [list(output.outputs[0].token_ids) for output in outputs]
-
-
-@dataclass
-class Drafts:
-    """What the engine proposed, and how much of it was right."""
-
-    steps: int = 0
-    proposed: int = 0
-    accepted: int = 0
-    rng: random.Random = field(default_factory=lambda: random.Random(3))
-
-
-@pytest.fixture
-def drafts(monkeypatch):
-    """Counts of the drafts of a test."""
-    from vllm.v1.sample.logits_processor import image_guidance
-
-    found = Drafts()
-    count = image_guidance.count_committed
-
-    def count_committed(drafts, drawn):
-        committed = count(drafts, drawn)
-        found.steps += 1
-        found.proposed += len(drafts)
-        found.accepted += committed - 1
-        return committed
-
-    monkeypatch.setattr(image_guidance, "count_committed", count_committed)
-    return found
 
 
 def test_greedy_tokens_are_the_oracles(engine, workload, drafts, monkeypatch, request):

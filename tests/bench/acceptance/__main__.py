@@ -20,7 +20,6 @@ from typing import Any
 
 import drafts
 import sklearn
-import step_cost
 import torch
 from decoding import Decoded, Drafts, Sampling, decode, make_noise
 from model import GridModel, train
@@ -120,9 +119,9 @@ def measure(
 def report_of(
     options: dict[str, Any], training: dict[str, float], results: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the figures, and the arithmetic of a token's cost on those of the design."""
+    """Return the figures, and what they were measured with."""
     return {
-        "format": 1,
+        "format": 2,
         "settings": {
             "grid": [SIZE, SIZE], "vocab_size": VOCAB_SIZE, "temperature": 1.0, "top_k": TOP_K,
             **{name: options[name] for name in ("scale", "seeds", "dtype")},
@@ -133,21 +132,6 @@ def report_of(
         },
         "training": {name: round(value, 3) for name, value in training.items()},
         "results": results,
-        "arithmetic": [
-            {
-                "window": result["window"],
-                "step_ms": step_cost.step_ms(result["window"]),
-                "break_even": round(step_cost.break_even(result["window"]), 4),
-                "break_even_acceptance": round(
-                    step_cost.break_even_acceptance(result["window"]), 4
-                ),
-                "token_ms": round(
-                    step_cost.token_ms(result["window"], result["tokens_a_step"]), 2
-                ),
-            }
-            for result in results
-            if result["drafts"] == "shifted"
-        ],
     }  # fmt: skip
 
 
