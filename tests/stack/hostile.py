@@ -58,6 +58,7 @@ PLAIN = (
     "ignore_eos",
     "skip_special_tokens",
     "truncate_prompt_tokens",
+    "structured_outputs",
 )
 SERVER = (
     "echo",
@@ -69,7 +70,6 @@ SERVER = (
     "add_special_tokens",
     "use_beam_search",
     "length_penalty",
-    "structured_outputs",
     "suffix",
 )
 PROMPTS = ("uncond_prompt_token_ids", "uncond_no_image_prompt_token_ids")
@@ -93,6 +93,31 @@ EXTREMES = (
 )
 OTHERS = (None, True, False, "", "5", "a", [], [1], [-1], [10**19], [[1]], ["x"], {}, {"a": 1})
 
+# Of structured outputs: good ones; those without a constraint; those that no backend compiles; those
+# that one backend compiles and another does not; those that a validator falls over.
+STRUCTURED = (
+    {"regex": "[a-z]+"},
+    {"choice": ["a", "b"]},
+    {"json_object": True},
+    {"json": {"type": "object"}},
+    {},
+    {"json_object": False},
+    {"whitespace_pattern": "("},
+    {"json": ""},
+    {"grammar": ""},
+    {"structural_tag": ""},
+    {"regex": "("},
+    {"grammar": "x"},
+    {"json": {"type": "nope"}},
+    {"json": {"$ref": "#/nope"}},
+    {"regex": "(?i)abc"},
+    {"regex": r"\p{L}+"},
+    {"json": {"type": "number", "multipleOf": 3}},
+    {"grammar": "root ::= "},
+    {"structural_tag": "{}"},
+    {"structural_tag": "5"},
+)
+
 
 class Stranger:
     """Draws requests, the same ones for the same seed."""
@@ -111,7 +136,12 @@ class Stranger:
     def some(self, names: Iterable[str]) -> dict[str, Any]:
         """Values for up to three of the names, often for none."""
         names = self.draw.sample(list(names), self.draw.choice((0, 0, 0, 0, 1, 1, 2, 3)))
-        return {name: self.value() for name in names}
+        return {name: self.value_of(name) for name in names}
+
+    def value_of(self, name: str) -> Any:
+        if name == "structured_outputs" and self.draw.random() < 0.8:
+            return self.draw.choice(STRUCTURED)
+        return self.value()
 
     def ids(self) -> Any:
         """Mostly a prompt; else ids that are none, an open image, or no list."""

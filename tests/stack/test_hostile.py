@@ -17,6 +17,7 @@ from engine import extra_args_of, params_of, prompt_of
 from hostile import SERVER, Stranger
 from server import Server
 from vllm import SamplingParams
+from vllm.sampling_params import StructuredOutputsParams
 from workload import editing, interleaved, text_to_image
 
 BODIES = int(os.environ.get("HOSTILE_BODIES", "160"))
@@ -43,6 +44,8 @@ def offline_request(stranger):
     """A prompt and parameters, or None where the caller cannot even write them down."""
     prompt, uncond, image, plain = stranger.request()
     try:
+        if "structured_outputs" in plain:
+            plain["structured_outputs"] = StructuredOutputsParams(**plain["structured_outputs"])
         params = SamplingParams(**plain, extra_args=image or None, detokenize=False)
     except Exception:
         return None
