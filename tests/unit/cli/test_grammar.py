@@ -223,7 +223,7 @@ def test_progress_is_one_line_of_the_terminal(columns: int) -> None:
     try:
         with os.fdopen(follower, "w") as terminal:
             console = Console(err=terminal)
-            with console.progress("verify vllm-0.11.0+emu3.5.6-cp38-abi3.whl", 10**9) as bar:
+            with console.progress("verify vllm-0.11.0+emu3.5.7-cp38-abi3.whl", 10**9) as bar:
                 for _ in range(3):
                     bar.shown = 0.0
                     bar.advance(10**8)
