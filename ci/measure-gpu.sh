@@ -13,7 +13,7 @@ python=$1
 out=$2
 shift 2
 steps="smoke bench bench-async bench-async-full bench-mixed window window-full bench-fp8 \
-bench-fp8-marlin bench-fp8-async profile-fp8 smoke-two-gpus bench-two-gpus profile"
+bench-fp8-async bench-fp8-marlin bench-fp8-marlin-async profile-fp8 smoke-two-gpus bench-two-gpus profile"
 # shellcheck disable=SC2086
 [ $# -gt 0 ] || set -- $steps
 for step; do
@@ -54,10 +54,14 @@ for step; do
     bench-mixed) measure --images 8 --beside 8 --top-p 0.9 --plain-top-k 0 --out "$new" ;;
     window) "$python" "$root/ci/measure-window.py" "$new" ;;
     window-full) "$python" "$root/ci/measure-window.py" "$new" FULL ;;
-    bench-fp8) measure --images 1 --quantization fp8 --out "$new" ;;
-    bench-fp8-marlin) VLLM_TEST_FORCE_FP8_MARLIN=1 measure --images 1 --quantization fp8 --out "$new" ;;
-    bench-fp8-async) measure --images 1 --quantization fp8 --async-scheduling --plain-top-k 0 \
+    # The guided step alone, but for the best.
+    bench-fp8) measure --images 1 --quantization fp8 --sides guided --out "$new" ;;
+    bench-fp8-async) measure --images 1 --quantization fp8 --sides guided --async-scheduling \
         --out "$new" ;;
+    bench-fp8-marlin) VLLM_TEST_FORCE_FP8_MARLIN=1 measure --images 1 --quantization fp8 \
+        --sides guided --out "$new" ;;
+    bench-fp8-marlin-async) VLLM_TEST_FORCE_FP8_MARLIN=1 measure --images 1 --quantization fp8 \
+        --async-scheduling --plain-top-k 0 --out "$new" ;;
     profile-fp8) measure --images 1 --quantization fp8 --sides guided \
         --profile "$out/profile-fp8.txt" --out "$new" ;;
     bench-two-gpus) measure --images 1,32 --tp 2 --out "$new" ;;

@@ -138,7 +138,7 @@ def draw_windows(report: dict[str, Any], path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    save(figure, "Several positions a step, Emu3.5, 34 B, one H200", path)
+    save(figure, "Several positions a step, Emu3.5, 34 B, one H200, full graphs", path)
 
 
 def draw_acceptance(report: dict[str, Any], cost: dict[str, Any], path: Path) -> None:
@@ -186,7 +186,7 @@ def main() -> None:
         draw(read(f"{name}.json"), HERE / f"{name}.svg")
     for name in ("h200-async", "h100-async"):
         draw_staggers(read(f"{name}.json"), HERE / f"{name}.svg")
-    window = read("h200-window.json")
+    window = read("h200-window-full.json")
     draw_windows(window, HERE / "h200-window.svg")
     draw_acceptance(read("acceptance.json"), window, HERE / "acceptance.svg")
 

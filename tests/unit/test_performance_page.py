@@ -29,14 +29,23 @@ def table(header: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+def step_times(name: str) -> dict[tuple[int, int], float]:
+    """Milliseconds by images and window."""
+    return {(s["images"], s["window"]): s["ms"] for s in report(name)["steps"]}
+
+
 @pytest.fixture(scope="module")
 def step_ms() -> dict[tuple[int, int], float]:
-    """Milliseconds by images and window."""
-    return {(s["images"], s["window"]): s["ms"] for s in report("h200-window.json")["steps"]}
+    return step_times("h200-window-full.json")
 
 
-def test_steps_by_window(step_ms: dict[tuple[int, int], float]) -> None:
-    rows = table("| window | 1 image | 2 images | 4 images | 8 images |")
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [("window", "h200-window-full.json"), ("window, default graphs", "h200-window.json")],
+)
+def test_steps_by_window(header: str, name: str) -> None:
+    step_ms = step_times(name)
+    rows = table(f"| {header} | 1 image | 2 images | 4 images | 8 images |")
     assert [int(row[0]) for row in rows] == sorted({window for _, window in step_ms})
     for window, *cells in rows:
         for images, cell in zip((1, 2, 4, 8), cells, strict=True):
