@@ -93,8 +93,8 @@ EXTREMES = (
 )
 OTHERS = (None, True, False, "", "5", "a", [], [1], [-1], [10**19], [[1]], ["x"], {}, {"a": 1})
 
-# Of structured outputs: good ones; those without a constraint; those that no backend compiles; those
-# that one backend compiles and another does not; those that a validator falls over.
+# Of structured outputs: good ones; those without a constraint; those that no backend compiles;
+# those that one backend compiles and another does not; those that a validator falls over.
 STRUCTURED = (
     {"regex": "[a-z]+"},
     {"choice": ["a", "b"]},
