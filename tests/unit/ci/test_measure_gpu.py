@@ -70,13 +70,15 @@ def run(tmp_path):
 def test_every_step_is_a_command_that_the_tool_takes(run):
     done, calls = run(gpus=2)
     assert done.returncode == 0, done.stdout
-    assert len(calls) == 11
+    assert len(calls) == 13
     assert all("--device cuda" in call and "/bin/python" in call for call in calls)
     assert sum("--tp 2" in call for call in calls) == 2
     names = {path.stem for path in run.out.glob("*.json")}
     two = {"smoke-two-gpus", "bench-two-gpus"}
-    benches = {f"bench{kind}" for kind in ("", "-async", "-async-full", "-mixed", "-fp8")}
-    others = {"smoke", "window", "bench-fp8-marlin", "profile-fp8", "profile"}
+    kinds = ("", "-async", "-async-full", "-mixed")
+    kinds += ("-fp8", "-fp8-async", "-fp8-marlin", "-fp8-marlin-async")
+    benches = {f"bench{kind}" for kind in kinds}
+    others = {"smoke", "window", "window-full", "profile-fp8", "profile"}
     assert names == benches | others | two
     assert json.loads((run.out / "smoke.json").read_text()) == {"ok": True}
 
@@ -91,7 +93,7 @@ def test_the_size_of_images_can_be_chosen(run):
 def test_one_gpu_is_enough_for_the_others(run):
     done, calls = run()
     assert done.returncode == 0
-    assert len(calls) == 9
+    assert len(calls) == 11
     assert "smoke-two-gpus: passed over, 1 GPU(s) here" in done.stdout
 
 
@@ -100,7 +102,7 @@ def test_what_is_done_is_not_repeated_and_what_failed_is(run):
     assert done.returncode == 1
     assert "bench-mixed: FAILED with status 1" in done.stdout
     assert "it failed" in done.stdout
-    assert len(calls) == 9
+    assert len(calls) == 11
     done, calls = run()
     assert done.returncode == 0
     assert ["--beside" in call for call in calls] == [True]
