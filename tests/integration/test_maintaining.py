@@ -66,7 +66,7 @@ def environment(cache: Path, place: Path) -> dict[str, str]:
     reach = {name: text for name, text in os.environ.items() if REACH.match(name)}
     return {
         **reach,
-        "PATH": f"{tools}:{os.environ['PATH']}:{python_3_12().parent}",
+        "PATH": f"{tools}:{python_3_12().parent}:{os.environ['PATH']}",
         "HOME": str(home),
         "TMPDIR": str(place),
         "UV_CACHE_DIR": uv_cache(),
