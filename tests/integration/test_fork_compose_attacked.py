@@ -220,3 +220,21 @@ def test_a_parent_on_another_base(home: Path, capsys: Capture) -> None:
     assert call(capsys, "rebase", "both", "--onto", "2.0").code == 0
     said = call(capsys, "compose", "both", "--update")
     assert said.code == 0, said.err
+
+
+def test_a_parent_that_was_edited_by_hand_is_named(home: Path, capsys: Capture) -> None:
+    """Every stack has a 0001; the one that no longer is what its ids say is named by its stack."""
+    put(home, capsys, "left", ("Five", FIVE))
+    right = put(home, capsys, "right", ("Three", THREE))
+    assert call(capsys, "compose", "left", "right", "--name", "both").code == 0
+    before = read_patches(home / "patches" / "both")
+    (patch,) = right.glob("*.patch")
+    patch.write_bytes(patch.read_bytes().replace(b"return 33\n", b"return 34\n"))
+    said = call(capsys, "compose", "both", "--check")
+    assert (said.code, said.out.startswith("right changed since")) == (1, True)
+    said = call(capsys, "compose", "both", "--update")
+    assert (said.code, f"right: {patch.name} does not apply" in said.err) == (1, True), said.err
+    patch.unlink()
+    said = call(capsys, "compose", "both", "--update")
+    assert (said.code, f"{patch.name}, which does not exist" in said.err) == (1, True), said.err
+    assert read_patches(home / "patches" / "both") == before

@@ -67,7 +67,11 @@ def load_stack(store: Repository, folder: Path, console: Console) -> OpenStack:
     files = require_stack_folder(folder)
     stack = read_stack(folder)
     base = load_base(store, BaseSpec.of_base(stack.base), console)
-    series = commit_patches(store, base.commit, stack.patches)
+    try:
+        series = commit_patches(store, base.commit, stack.patches)
+    except StackError as error:
+        # Of several stacks that are opened, each has a 0001.
+        raise StackError(f"{folder.name}: {error.message}", hint=error.hint) from error
     return OpenStack(folder=folder, files=files, stack=stack, base=base, series=series)
 
 
