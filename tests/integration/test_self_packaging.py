@@ -192,14 +192,19 @@ def test_what_smoke_and_image_need_is_there(elsewhere: Path) -> None:
         "from vllm_patchkit.container.image import find_files, find_requirements as for_image\n"
         "from vllm_patchkit.launch.wheel_environment import find_requirements as for_smoke\n"
         "files = find_files(Path.cwd())\n"
-        "print(files / 'Dockerfile', for_image('cuda', files), for_image('cpu', files),\n"
+        "print(files / 'Dockerfile',\n"
+        "      for_image('cuda', '0.11.0+emu3.5.1', files), for_image('cpu', '0.11.0', files),\n"
+        "      for_image('cpu', '0.32.0', files),\n"
         "      for_smoke('vllm-0.11.0-cp38-abi3-linux_x86_64.whl'),\n"
-        "      for_smoke('vllm-0.11.0+emu3.5.1.cpu-cp312-cp312-linux_x86_64.whl'), sep='\\n')\n"
+        "      for_smoke('vllm-0.11.0+emu3.5.1.cpu-cp312-cp312-linux_x86_64.whl'),\n"
+        "      for_smoke('vllm-0.32.0+x.1.cpu-cp38-abi3-linux_x86_64.whl'), sep='\\n')\n"
     )
     done = subprocess.run(
         [elsewhere / "env/bin/python", "-I", "-c", code],
         cwd=elsewhere, capture_output=True, text=True, check=True,
     )  # fmt: skip
     paths = [Path(line) for line in done.stdout.splitlines()]
-    assert len(paths) == 5
+    cuda, cpu = "requirements-cuda.lock", "requirements-cpu.lock"
+    other = "requirements-cpu-0.32.0.lock"
+    assert [path.name for path in paths] == ["Dockerfile", cuda, cpu, other, cuda, cpu, other]
     assert all(path.is_file() and elsewhere in path.parents for path in paths)
