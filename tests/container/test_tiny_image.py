@@ -289,7 +289,7 @@ def test_the_command_builds_and_prints_the_digest(
 def test_an_image_is_read_without_being_run(
     engine: Docker, base_image: str, image: BuiltImage, tmp_path: Path
 ) -> None:
-    before = engine.client.api.containers(all=True)
+    before = {each["Id"] for each in engine.client.api.containers(all=True)}
     with read_image(connect(), image.digest) as read:
         assert read("vllm/patched.py") == b"WORD = 'first'\n"
         assert read("vllm/none.py") is None
@@ -304,7 +304,7 @@ def test_an_image_is_read_without_being_run(
         read_image(connect(), "nobody:1"),
     ):
         pass
-    assert engine.client.api.containers(all=True) == before
+    assert {each["Id"] for each in engine.client.api.containers(all=True)} == before
 
 
 def test_where_a_gpu_is_needed_the_missing_runtime_is_named(

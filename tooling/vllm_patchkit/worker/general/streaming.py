@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ async def _run(job: Job, architecture: str) -> None:
         )
     finally:
         engine.shutdown()
-    problems = [text for stream in streams for text in find_problems(stream)]
+    problems = find_problems(streams)
     beginning = (dropped.case.tokens or ())[: len(dropped.tokens)]
     if is_float32(job) and beginning and tuple(dropped.tokens) != beginning:
         problems.append("the dropped request's tokens are not the beginning of transformers'")
@@ -83,11 +84,17 @@ async def _stream(engine: AsyncLLM, case: Case, name: str, limit: int | None = N
     return stream
 
 
-def find_problems(stream: Stream) -> list[str]:
-    """Return what is wrong with a stream as such."""
-    problems = []
-    if stream.finished != 1:
-        problems.append(f"{stream.case.name}: finished {stream.finished} times")
-    if stream.pieces < min(2, len(stream.tokens)):
-        problems.append(f"{stream.case.name}: came in one piece, not as a stream")
+def find_problems(streams: Sequence[Stream]) -> list[str]:
+    """Return what is wrong with streams as such.
+
+    What a reader has not fetched yet vLLM merges, so on a busy machine one of them may well come
+    in one piece.
+    """
+    problems = [
+        f"{stream.case.name}: finished {stream.finished} times"
+        for stream in streams
+        if stream.finished != 1
+    ]
+    if all(stream.pieces < 2 for stream in streams):
+        problems.append("every request came in one piece, none as a stream")
     return problems
