@@ -5,10 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..job import Job
+from .engine import folder_of
+
 # Whose CPU backend takes a request that resumes for one that generates.
 RESUMES_WRONGLY = ("0.10.2", "0.11.0")
 # Whose CPU kernel of RMSNorm reads rows with a stride as if they had none.
 NORMS_WRONGLY = ("0.12.0",)
+
+
+def fault_of(job: Job, architecture: str, scenario: str) -> str | None:
+    """Return `known_fault` of a scenario with the vLLM and the checkpoint of this run."""
+    from vllm import __version__
+
+    return known_fault(scenario, job.device, __version__, folder_of(job, architecture))
 
 
 def known_fault(scenario: str, device: str, version: str, model: Path) -> str | None:

@@ -13,8 +13,8 @@ from .. import events
 from ..engine import is_float32, load
 from ..job import Job
 from .checkpoints import short_name
-from .engine import BATCHED_TOKENS, cases_file, engine_arguments, folder_of, greedy, prompt_of
-from .faults import known_fault
+from .engine import BATCHED_TOKENS, cases_file, engine_arguments, greedy, prompt_of
+from .faults import fault_of
 from .judge import Answer, report
 from .oracle import Case, read_cases
 from .refusals import refusals
@@ -258,14 +258,12 @@ def run(job: Job, architecture: str) -> None:
     """Load the engine once and run the scenarios that were asked for."""
     stage = short_name(architecture)
     llm = load(stage, {**engine_arguments(job, architecture), "disable_log_stats": False})
-    from vllm import __version__
-
     cases = read_cases(cases_file(job, architecture))[:-1]
     for name, act in SCENARIOS.items():
         if job.wants(f"{stage}/{name}"):
             events.note(stage, f"scenario {name}")
             scenario = Scenario(llm=llm, cases=cases, exact=is_float32(job))
-            known = known_fault(name, job.device, __version__, folder_of(job, architecture))
+            known = fault_of(job, architecture, name)
             run_scenario(f"{stage}/{name}", act, scenario, known)
 
 

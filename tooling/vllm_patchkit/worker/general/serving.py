@@ -11,8 +11,8 @@ from ..engine import is_float32
 from ..job import Job
 from ..server import MODEL, serve
 from .checkpoints import short_name
-from .engine import cases_file, context_of, engine_arguments, folder_of
-from .faults import known_fault
+from .engine import cases_file, context_of, engine_arguments
+from .faults import fault_of
 from .judge import Answer, report
 from .oracle import Case, read_cases
 
@@ -50,9 +50,7 @@ def run(job: Job, architecture: str) -> None:
         problems = ask_all(client, cases[:3], chat, exact=is_float32(job))
         problems += check_refusal(client, cases[0], context_of(job))
         refused = [ask_edge(client, cases[0], name, value) for name, value in EDGES]
-        from vllm import __version__
-
-        known = known_fault(NAME, job.device, __version__, folder_of(job, architecture))
+        known = fault_of(job, architecture, NAME)
         report(f"{short_name(architecture)}/{NAME}", refused, problems, started, known=known)
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..engine import is_float32, load_async
 from ..job import Job
 from .checkpoints import short_name
-from .engine import cases_file, engine_arguments, folder_of, greedy, prompt_of
-from .faults import known_fault
+from .engine import cases_file, engine_arguments, greedy, prompt_of
+from .faults import fault_of
 from .judge import Answer, report
 from .oracle import Case, read_cases
 
@@ -62,9 +62,7 @@ async def _run(job: Job, architecture: str) -> None:
         )
         for stream in streams
     ]
-    from vllm import __version__
-
-    known = known_fault(NAME, job.device, __version__, folder_of(job, architecture))
+    known = fault_of(job, architecture, NAME)
     report(f"{short_name(architecture)}/{NAME}", answers, problems, started, known=known)
 
 
