@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import zlib
 from html import escape
 from pathlib import Path
 
 import pytest
 
+from support.browser import browse, needs_chromium
 from vllm_patchkit.cli import main
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 # The narrowest window that chromium opens has 500 points; a frame can be a phone.
 MEASURE = """<script>
 const row = document.querySelector(".cards tbody tr");
@@ -28,7 +22,7 @@ parent.document.title = [innerWidth, document.documentElement.scrollWidth,
   Math.round(document.querySelector("svg text.patch").getBoundingClientRect().height)].join()
 </script>"""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +30,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     assert main(["report", "emu3_5", "--html", str(path), "-q"]) == 0
     return path
-
-
-def browse(folder: Path, *words: str) -> bytes:
-    done = subprocess.run(
-        [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", *words],
-        cwd=folder,
-        capture_output=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout
 
 
 def measure(page: Path, folder: Path, width: int) -> list[int]:
