@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,15 @@ def test_tokens_a_step_of_the_small_model(step_ms: dict[tuple[int, int], float])
     ]
     costs = [step_ms[1, w] / r["tokens_a_step"] for w, r in zip(windows, shifted, strict=True)]
     assert rows["a token at the first row's, ms"] == [f"{ms:.2f}" for ms in costs]
+
+
+def test_results_come_first_and_history_below() -> None:
+    """Whatever is held against a goal, or is of the latest versions, stands above."""
+    results, history = PAGE.split("\n## History and background\n")
+    assert re.findall(r"(?m)^## ", history) == []
+    assert re.search(r"(?m)^\|.*\bgoal\b", history) is None
+    newest = max(int(version) for version in re.findall(r"0\.11\.0\+emu3\.5\.(\d+)", PAGE))
+    assert f"0.11.0+emu3.5.{newest}" in results
+    assert f"0.11.0+emu3.5.{newest}" not in history
+    first = results[results.index("\n## ") :].partition("\n## ")[2].partition("\n## ")[0]
+    assert "| goal |" in first
