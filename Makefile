@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --quiet --durations=10 --junitxml
 # A file stays with one process, so that what its tests share is set up once.
 PARALLEL := --numprocesses auto --dist loadfile
+# Where files take minutes, in the tests' own order: the longest first.
+LONGEST_FIRST := $(PARALLEL) --no-loadscope-reorder
 
 # A wheel that was built already, to smoke or to put into an image, instead of building it.
 WHEEL ?=
@@ -60,11 +62,11 @@ fuzz: $(VENV)/.ready ## fuzz every reader of foreign bytes, guided by coverage (
 	ci/fuzz.sh $(FUZZ_RUNS)
 
 integration: $(VENV)/.ready build/env-cpu/.ready build/env-cpu-$(OTHER_RELEASE)/.ready build/transformers-5/.ready ## real wheels, environments and tools
-	$(PYTEST) build/junit/integration.xml $(PARALLEL) tests/integration
+	$(PYTEST) build/junit/integration.xml $(LONGEST_FIRST) tests/integration
 
 stack: build/env-cpu/.ready ## the patched vLLM itself, on the processor
 	build/env-cpu/bin/python -m pytest --quiet --durations=10 --junitxml build/junit/stack.xml \
-		$(PARALLEL) tests/stack
+		$(LONGEST_FIRST) tests/stack
 
 smoke: build/env-cpu/.ready ## does the built CPU wheel generate
 	$(BIN)/vllm-patchkit smoke --python build/env-cpu/bin/python --device cpu \

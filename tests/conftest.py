@@ -1,6 +1,8 @@
-"""Hypothesis profiles: ``--hypothesis-profile thorough`` for a long search."""
+"""Hypothesis profiles (``--hypothesis-profile thorough`` for a long search); the order of files."""
 
 from hypothesis import settings
+
+from support.order import pytest_collection_modifyitems  # noqa: F401
 
 # A crowded machine is slow, not wrong: no deadlines. The same examples every time, so that a red
 # job is repeated by its name; new ones are for the long search.

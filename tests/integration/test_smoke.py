@@ -31,7 +31,7 @@ CHECKS = (
 PATIENCE_S = 600
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(seconds=300),
     pytest.mark.skipif(not PYTHON.exists(), reason="build/env-cpu is missing: run make env-cpu"),
 ]
 

@@ -15,7 +15,7 @@ UV = Path(sys.executable).parent / "uv"
 PATIENCE_S = 900
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(seconds=540),
     pytest.mark.network,
     pytest.mark.timeout(PATIENCE_S),
     pytest.mark.skipif(not PYTHON.exists(), reason="build/env-cpu is missing: run make env-cpu"),

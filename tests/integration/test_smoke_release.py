@@ -37,7 +37,7 @@ FAULT = (
 )
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(seconds=310),
     pytest.mark.network,
     pytest.mark.timeout(PATIENCE_S),
     pytest.mark.skipif(not PYTHON.exists(), reason=f"run make build/{PLACE.name}/.ready"),

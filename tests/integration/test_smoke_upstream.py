@@ -22,7 +22,7 @@ FILE = "tests/v1/test_request.py"
 
 pytestmark = [
     pytest.mark.network,
-    pytest.mark.slow,
+    pytest.mark.slow(seconds=105),
     pytest.mark.timeout(900),
     pytest.mark.skipif(not PYTHON.exists(), reason="build/env-cpu is missing: run make env-cpu"),
 ]

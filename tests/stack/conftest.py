@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from support.order import pytest_collection_modifyitems  # noqa: F401
+
 # Tests read and steer the engine, so it runs in this process unless a test starts a server or
 # several ranks.
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
