@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.checkpoints import FAULTS, HARMLESS, safetensors, write_checkpoint
+from support.checkpoints import FAULTS, HARMLESS, OWN_CODE, safetensors, write_checkpoint
 from vllm_patchkit.cli import main
 from vllm_patchkit.doctor.checkpoint import read_checkpoint
 from vllm_patchkit.doctor.model import Severity
@@ -105,3 +105,25 @@ def test_the_command_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert "error[model-tokenizer]: " in out
     assert "error[model-unsupported]: the registry of this vLLM has no NobodyForCausalLM" in out
+
+
+def test_an_engine_and_the_doctor_agree_on_remote_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It warns where the flag is what lets vLLM load, and notes where the code never runs."""
+    folders = {}
+    for number, (name, act) in enumerate(OWN_CODE.items()):
+        folders[name] = write_checkpoint(tmp_path / f"{number}" / "model")
+        act(folders[name])
+    without, trusting = loads(*folders.values()), loads("--trust", *folders.values())
+    needed, warned, noted = {}, {}, {}
+    for name, folder in folders.items():
+        assert trusting[str(folder)] is None, trusting[str(folder)]
+        needed[name] = without[str(folder)] is not None
+        main(["doctor", "--python", str(PYTHON), "--model", str(folder), "--json"])
+        found = json.loads(capsys.readouterr().out)["findings"]
+        said = {one["severity"] for one in found if one["code"] == "model-remote-code"}
+        warned[name], noted[name] = "warning" in said, "note" in said
+    assert sum(needed.values()) > 2
+    assert warned == needed
+    assert [name for name, is_noted in noted.items() if is_noted] == [list(OWN_CODE)[-1]]

@@ -266,3 +266,40 @@ HARMLESS: dict[str, Act] = {
     )(folder),
     "a file of the same kind whose name begins with a dot": put(".part.safetensors", b""),
 }
+OWN_TOKENIZER = put(
+    "own_tokens.py",
+    b"from transformers import PreTrainedTokenizerFast\nclass Own(PreTrainedTokenizerFast): pass\n",
+)
+OWN_CONFIG = put(
+    "own_config.py",
+    b"from transformers import LlamaConfig\nclass Own(LlamaConfig): model_type = 'own'\n",
+)
+UNLOADABLE = put("own_model.py", b"raise RuntimeError('this was imported')\n")
+TOKENIZER_MAP = {"AutoTokenizer": ["own_tokens.Own", None]}
+CONFIG_MAP = {"AutoConfig": "own_config.Own", "AutoModelForCausalLM": "own_model.Own"}
+# Python that a checkpoint brings.
+OWN_CODE: dict[str, Act] = {
+    "none": lambda folder: None,
+    "a tokenizer": both(
+        OWN_TOKENIZER,
+        edit("tokenizer_config.json", tokenizer_class="Own", auto_map=TOKENIZER_MAP),
+    ),
+    "a tokenizer whose class transformers has": both(
+        OWN_TOKENIZER, edit("tokenizer_config.json", auto_map=TOKENIZER_MAP)
+    ),
+    "a configuration": both(
+        OWN_CONFIG, UNLOADABLE, edit("config.json", model_type="own", auto_map=CONFIG_MAP)
+    ),
+    "both": both(
+        OWN_CONFIG,
+        UNLOADABLE,
+        OWN_TOKENIZER,
+        edit("config.json", model_type="own", auto_map=CONFIG_MAP),
+        edit("tokenizer_config.json", tokenizer_class="Own", auto_map=TOKENIZER_MAP),
+    ),
+    "a configuration of a type that vLLM reads itself, and a model that fails": both(
+        UNLOADABLE,
+        put("own_config.py", b"raise RuntimeError('this was imported')\n"),
+        edit("config.json", model_type="Emu3", head_dim=32, auto_map=CONFIG_MAP),
+    ),
+}

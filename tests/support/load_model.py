@@ -1,12 +1,14 @@
 """Load checkpoints as an engine does, in vLLM's interpreter: one line of JSON for each folder.
 
-``python load_model.py FOLDER ...``; a line is null, or what the load ended with. Also asked of
-single files: ``--headers FILE ...`` opens each with the safetensors package.
+``python load_model.py FOLDER ...``; a line is null, or what the load ended with; ``--trust`` runs
+the code that they bring. Also asked of single files: ``--headers FILE ...`` opens each with the
+safetensors package.
 """
 
 import json
 import os
 import sys
+from functools import partial
 
 
 def main() -> None:
@@ -22,18 +24,20 @@ def main() -> None:
         1, 0, get_distributed_init_method("127.0.0.1", get_open_port()), 0, "gloo"
     )
     initialize_model_parallel(1, 1)
-    tell(load, sys.argv[1:])
+    trust = sys.argv[1] == "--trust"
+    tell(partial(load, trust=trust), sys.argv[1 + trust :])
 
 
-def load(path: str) -> None:
+def load(path: str, trust: bool) -> None:
     """Read configuration, tokenizer and weights."""
     from vllm.config import set_current_vllm_config
     from vllm.engine.arg_utils import EngineArgs
     from vllm.model_executor.model_loader import get_model
     from vllm.transformers_utils.tokenizer import get_tokenizer
 
-    engine = EngineArgs(model=path, enforce_eager=True).create_engine_config()
-    get_tokenizer(path)
+    args = EngineArgs(model=path, enforce_eager=True, trust_remote_code=trust)
+    engine = args.create_engine_config()
+    get_tokenizer(path, trust_remote_code=trust)
     with set_current_vllm_config(engine):
         get_model(vllm_config=engine)
 

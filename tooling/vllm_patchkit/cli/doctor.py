@@ -64,6 +64,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.doctor.facts import collect_facts, collect_image_facts
     from vllm_patchkit.doctor.model import ModelNeed
     from vllm_patchkit.doctor.patches import check_patches
+    from vllm_patchkit.doctor.remote_code import check_remote_code
     from vllm_patchkit.stack.read import find_stack
 
     if args.image:
@@ -78,6 +79,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if args.model:
         checkpoint = read_checkpoint(args.model)
         more += [*checkpoint.findings, *check_architecture(facts, checkpoint)]
+        more += check_remote_code(facts, args.model, checkpoint.config)
         if checkpoint.has_dimensions:
             need = ModelNeed(
                 name=checkpoint.name,

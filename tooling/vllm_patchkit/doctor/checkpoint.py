@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import ast
 import fnmatch
-import json
 import os
 import re
-import stat
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from vllm_patchkit.doctor.model import Facts, Finding, Severity
+from vllm_patchkit.doctor.remote_code import code_faults, modules_of, tokenizer_code
 from vllm_patchkit.doctor.safetensors import SafetensorsError, Tensor, read_header
+from vllm_patchkit.doctor.usable import Unusable, is_folder, printable, read_object, require_usable
 
 DIMENSIONS = ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size",
               "vocab_size", "max_position_embeddings")  # fmt: skip
@@ -29,26 +29,17 @@ PATTERNS = ("*.safetensors", "*.bin", "*.pt")
 NO_WEIGHTS = ("training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.pt", "scaler.pt")
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt",
                 "spiece.model", "sentencepiece.bpe.model", "*.tiktoken")  # fmt: skip
-TEXT_LIMIT = 256 << 20
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 SHARD = re.compile(r"(.*-)(\d+)-of-(\d+)(\.\w+)")
 LAYER = re.compile(r"(?:^|\.)model\.layers\.(\d{1,9})\.")
 EMBEDDING = re.compile(r"(?:^|\.)model\.embed_tokens\.weight")
-RELATIVE_IMPORT = re.compile(r"^\s*(?:from\s+\.(\w+)\s+import|import\s+\.(\w+))", re.MULTILINE)
 LISTED = 5
-WIDEST = 600
 LAYERS = SHARDS = 10_000  # no model has more
 WHY = {
     "model-config": "the engine ends before it loads anything: it cannot tell which model this is",
     "model-weights": "the engine ends while it loads the weights (with --load-format dummy it "
     "reads none)",
     "model-tokenizer": "the engine ends while it loads the tokenizer",
-    "model-code": "transformers imports it with --trust-remote-code, and ends",
 }
-
-
-class Unusable(Exception):
-    """A file is not what its name promises; the message says why, with its name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,13 +67,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     findings: list[Finding] = []
 
     def tell(code: str, what: Iterable[str], severity: Severity = Severity.ERROR) -> None:
-        for one in map(_printable, what):
+        for one in map(printable, what):
             findings.append(
                 Finding(code=code, severity=severity, what=one, why=WHY[code], remedy=remedy)
             )
 
-    is_folder = _is_folder(path)
-    source = path / "config.json" if is_folder else path
+    whole = is_folder(path)
+    source = path / "config.json" if whole else path
     try:
         config = read_object(source)
         tell("model-config", _config_faults(config, source))
@@ -91,16 +82,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
             config = {}
     except Unusable as error:
         tell("model-config", [str(error)])
-    names = _list(path) if is_folder else []
-    if is_folder and not names:
+    names = _list(path) if whole else []
+    if whole and not names:
         tell("model-weights", [f"{path} is empty, or you have no permission to list it"])
-    elif is_folder:
+    elif whole:
         tell("model-weights", _weight_faults(path, names, config))
         tell("model-tokenizer", _tokenizer_faults(path, names))
         if not _is_there(path / "tokenizer_config.json"):
             what = [f"{path} has no tokenizer_config.json: the model's type decides on the class"]
             tell("model-tokenizer", what, Severity.WARNING)
-        tell("model-code", _code_faults(path, config.get("auto_map")), Severity.WARNING)
     return Checkpoint(name=path.name, config=config, findings=tuple(findings))
 
 
@@ -123,52 +113,12 @@ def check_architecture(facts: Facts, checkpoint: Checkpoint) -> Iterator[Finding
     )
 
 
-def read_object(path: Path) -> Facts:
-    """Return a JSON object as transformers would read it.
-
-    :raises Unusable: there is none.
-    """
-    require_usable(path)
-    if path.stat().st_size > TEXT_LIMIT:
-        raise Unusable(f"{path} has {path.stat().st_size >> 20} MiB, too many for JSON")
-    try:
-        found = json.loads(path.read_bytes().decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Unusable(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise Unusable(f"{path} is not a JSON object")
-    return found
-
-
 def _list(folder: Path) -> list[str]:
     """Return what glob sees of a folder; nothing where it may not be listed."""
     try:
         return sorted(entry.name for entry in os.scandir(folder) if entry.name[0] != ".")
     except OSError:
         return []
-
-
-def require_usable(path: Path) -> None:
-    """Look whether a file is there, may be read, and has content of its own.
-
-    :raises Unusable: says what it is instead.
-    """
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise Unusable(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no file'}")
-        with path.open("rb") as stream:
-            start = stream.read(len(LFS_POINTER))
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise Unusable(f"{path} leads to {path.readlink()}, which is not there") from None
-        raise Unusable(f"{path} is not there") from None
-    except OSError as error:
-        raise Unusable(f"{path}: {error.strerror}") from error
-    if not start:
-        raise Unusable(f"{path} is empty")
-    if start == LFS_POINTER:
-        raise Unusable(f"{path} is a pointer of Git LFS, not the file (git lfs pull)")
 
 
 def _config_faults(config: Facts, source: Path) -> Iterator[str]:
@@ -193,13 +143,6 @@ def _text_config(config: Facts) -> Facts:
     return {key: text[key] for key in (*DIMENSIONS, "num_key_value_heads", "head_dim",
                                        "tie_word_embeddings") if key in text} \
         if isinstance(text, dict) else {}  # fmt: skip
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 def _is_there(path: Path) -> bool:
@@ -323,15 +266,14 @@ def _tokenizer_faults(folder: Path, names: list[str]) -> Iterator[str]:
     code: Any = None
     if _is_there(folder / "tokenizer_config.json"):
         try:
-            auto_map = read_object(folder / "tokenizer_config.json").get("auto_map")
-            code = auto_map.get("AutoTokenizer") if isinstance(auto_map, dict) else auto_map
+            code = tokenizer_code(read_object(folder / "tokenizer_config.json"))
         except Unusable as error:
             yield str(error)
-    yield from _code_faults(folder, code)
+    yield from code_faults(folder, code)
     wanted = [name for pattern in VOCABULARIES for name in fnmatch.filter(names, pattern)]
     if "vocab.json" in names and "tokenizer.json" not in names:
         wanted.append("merges.txt")
-    for module in _modules(code):
+    for module in modules_of(code):
         wanted += _vocabulary_files(folder / f"{module}.py")
     if not wanted and not code:
         yield f"{folder} has no tokenizer: none of {', '.join(VOCABULARIES)}"
@@ -362,55 +304,17 @@ def _vocabulary_files(module: Path) -> list[str]:
     return []
 
 
-def _code_faults(folder: Path, auto_map: Any) -> Iterator[str]:
-    """Name the modules of the checkpoint's own code that are not there, as it imports them."""
-    left, seen = _modules(auto_map), set[str]()
-    while left:
-        module = left.pop()
-        if module in seen:
-            continue
-        seen.add(module)
-        path = folder / f"{module}.py"
-        try:
-            require_usable(path)
-            source = path.read_text(encoding="utf-8")
-            ast.parse(source)
-        except (Unusable, OSError) as error:
-            yield str(error)
-        except (ValueError, SyntaxError, RecursionError) as error:
-            yield f"{path} is no Python: {error}"
-        else:
-            left += [first or second for first, second in RELATIVE_IMPORT.findall(source)]
-
-
-def _modules(auto_map: Any) -> list[str]:
-    """Return the modules that an ``auto_map`` names in this folder (``repo--module.Class`` not)."""
-    if isinstance(auto_map, dict):
-        return [module for value in auto_map.values() for module in _modules(value)]
-    if isinstance(auto_map, (list, tuple)):
-        return [module for value in auto_map for module in _modules(value)]
-    if not isinstance(auto_map, str) or "--" in auto_map or "/" in auto_map:
-        return []
-    return [auto_map.partition(".")[0]] if "." in auto_map else []
-
-
 def _listed(what: str, names: list[str]) -> Iterator[str]:
     if names:
         more = f" and {len(names) - LISTED} more" if names[LISTED:] else ""
         yield f"{what}: {', '.join(names[:LISTED])}{more}"
 
 
-def _printable(text: str) -> str:
-    """Return what a terminal shows as it is: names in a checkpoint are anybody's."""
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[:WIDEST])
-    return shown + ("..." if text[WIDEST:] else "")
-
-
 def _remedy(path: Path) -> str:
     inside = sorted(path.glob("snapshots/*/config.json"))
     if inside:
         return f"name the folder that has it: --model {inside[0].parent}"
-    folder = path if _is_folder(path) else path.parent
+    folder = path if is_folder(path) else path.parent
     cached = re.search(r"/models--([^/]+?)--([^/]+)/snapshots/", f"{folder.absolute()}/")
     if cached:
         return f"hf download {cached[1]}/{cached[2]} fetches what is missing"

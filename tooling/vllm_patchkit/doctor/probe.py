@@ -79,20 +79,12 @@ def torch_build() -> dict[str, Any] | None:
     }
 
 
-def architectures() -> list[str]:
-    """The models that vLLM's registry names, read and not imported."""
-    origins = module_origins("vllm")
+def named_in(package: str, module: str, pattern: str) -> list[str]:
+    """What a pattern finds in a module of a package, which is read and not imported."""
+    origins = module_origins(package)
     folder = os.path.dirname(origins[0]) if origins else ""
-    text = read_text(os.path.join(folder, "model_executor/models/registry.py"), REGISTRY_LIMIT)
-    return sorted(set(re.findall(r'^\s+"(\w+)":', text, re.M)))
-
-
-def transformers_models() -> list[str]:
-    """The model types that transformers knows, each with its class for text."""
-    origins = module_origins("transformers")
-    folder = os.path.dirname(origins[0]) if origins else ""
-    text = read_text(os.path.join(folder, "models/auto/modeling_auto.py"), REGISTRY_LIMIT)
-    return sorted({" ".join(pair) for pair in re.findall(r'^\s+\("(.+)", "(\w+)"\)', text, re.M)})
+    found = re.findall(pattern, read_text(os.path.join(folder, module), REGISTRY_LIMIT), re.M)
+    return sorted({" ".join(one) if isinstance(one, tuple) else one for one in found})
 
 
 def abi_of(path: str) -> bool | None:
@@ -238,8 +230,18 @@ def facts(*, hashes: bool) -> dict[str, Any]:
         "place": environment(),
         "foreign_libraries": foreign_libraries(),
         "origins": {name: module_origins(name) for name in ("vllm", "torch", "transformers")},
-        "architectures": architectures(),
-        "transformers_models": transformers_models(),
+        # The models of vLLM's registry, and the types whose configuration vLLM reads itself.
+        "architectures": named_in("vllm", "model_executor/models/registry.py", r'^\s+"(\w+)":'),
+        "config_types": named_in(
+            "vllm", "transformers_utils/config.py", r'^\s+"?(\w+)"?[=:] *"?\w*Config\b'
+        ),
+        # Each type of model that transformers knows, with its class for text.
+        "transformers_models": named_in(
+            "transformers", "models/auto/modeling_auto.py", r'^\s+\("(.+)", "(\w+)"\)'
+        ),
+        "tokenizer_classes": named_in(
+            "transformers", "models/auto/tokenization_auto.py", r'"(\w+Tokenizer(?:Fast)?)"'
+        ),
         "torch": torch_build(),
         "flash_attn": flash_attn_build(),
         "gpus": gpus(),
