@@ -78,6 +78,7 @@ class FakeEngine:
         network_mode: str | None,
         **_: Any,
     ) -> Iterator[dict[str, Any]]:
+        """Take the whole context, then answer, as docker's own client does."""
         with tarfile.open(fileobj=io.BytesIO(b"".join(fileobj))) as archive:
             for member in archive:
                 extracted = archive.extractfile(member)
@@ -88,7 +89,7 @@ class FakeEngine:
             with urllib.request.urlopen(buildargs["PIP_FIND_LINKS"] + "a.whl") as answer:
                 self.served = answer.read()
         self.images["sha256:built"] = inspected(Id="sha256:built")
-        yield from self.lines
+        return iter(self.lines)
 
     def load_image(self, data: bytes) -> Iterable[dict[str, Any]]:
         if not self.loads:
@@ -182,6 +183,13 @@ def test_a_built_image_is_sealed_and_its_layers_are_listed(plan: ImagePlan) -> N
     assert [layer.digest for layer in image.layers] == LAYERS[-5:]
     assert [layer.size_bytes for layer in image.layers] == [3, 4, 5, 6, 7]
     assert (image.steps, image.cached_steps) == (2, 1)
+
+
+def test_in_a_log_each_thing_is_said_once(plan: ImagePlan) -> None:
+    said = io.StringIO()
+    build_image(FakeEngine(DONE), plan, ["name:tag"], Console(err=said))
+    heads = [line.split()[0] for line in said.getvalue().splitlines()]
+    assert heads == ["context:", "[1/2]", "[2/2]"]
 
 
 def test_an_engine_that_takes_no_bare_configuration_keeps_its_own(plan: ImagePlan) -> None:

@@ -158,5 +158,5 @@ def _report(image: BuiltImage, console: Console, *, as_json: bool) -> None:
             "this engine keeps the build's dates in the image: the layers are reproducible, "
             "the image id is not"
         )
-    console.note(f"tagged {', '.join(image.tags)}; {image.cached_steps} steps came from the cache")
+    console.note(f"tagged {', '.join(image.tags)}; steps from the cache: {image.cached_steps}")
     console.result(image.digest)

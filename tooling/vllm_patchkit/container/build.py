@@ -157,21 +157,23 @@ def _run_build(
     network: str | None,
 ) -> None:
     files = plan.context_files()
-    with log.console.progress("context", context_size(files)) as bar, engine_errors("docker build"):
-        answer = client.build(
-            # What requests sends has only to be iterable; the stubs say more.
-            fileobj=cast(IO[bytes], _counted(stream_context(files, epoch=plan.epoch), bar.advance)),
-            custom_context=True,
-            dockerfile=DOCKERFILE,
-            buildargs=dict(arguments),
-            nocache=not use_cache,
-            network_mode=network,
-            decode=True,
-            rm=True,
-            forcerm=True,
-        )
+    context = stream_context(files, epoch=plan.epoch)
+    with engine_errors("docker build"):
+        # The engine answers when it has all of the context.
+        with log.console.progress("context", context_size(files)) as bar:
+            answer = client.build(
+                # What requests sends has only to be iterable; the stubs say more.
+                fileobj=cast(IO[bytes], _counted(context, bar.advance)),
+                custom_context=True,
+                dockerfile=DOCKERFILE,
+                buildargs=dict(arguments),
+                nocache=not use_cache,
+                network_mode=network,
+                decode=True,
+                rm=True,
+                forcerm=True,
+            )
         for line in answer:
-            bar.close()
             log.add(line)
 
 
