@@ -24,8 +24,9 @@ from vllm_patchkit.fork.publish import (
 from vllm_patchkit.fork.series import (
     Series,
     commit_patches,
+    export_commits,
     export_patches,
-    require_linear,
+    read_line,
 )
 from vllm_patchkit.fork.store.git import Repository, open_repository
 from vllm_patchkit.fork.store.history import Operation, forget_last, list_operations, previous_state
@@ -171,12 +172,12 @@ def refresh_session(session: Session, console: Console) -> Published:
                 f"{session.work_tree} is cut from another base than {base.spec}",
                 hint="close it and edit again",
             )
-        patches = export_patches(repository, BASE_REF, head)
+        commits = read_line(repository, BASE_REF, head)
+        patches = export_commits(repository, BASE_REF, commits)
         result = _publish_patches(
             store, folder, files, patches, base, title="refresh", announce=session.announce
         )
         repository.run("update-ref", START_REF, head)
-        commits = read_commits(repository, require_linear(repository, BASE_REF, head))
     return replace(result, notes=describe_quoted(commits))
 
 

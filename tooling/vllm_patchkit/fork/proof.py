@@ -27,26 +27,34 @@ def require_same(
     if len(commits) != len(patches):
         raise StackError(f"{len(commits)} commits gave {len(patches)} patch files", hint=HINT)
     changes = list_changes(repository, commits)
+    blobs: dict[str, bytes] = {}
     for commit, (name, data) in zip(commits, patches.items(), strict=True):
         try:
             patch = make_patch(name, data)
         except (PatchkitError, ValueError) as fault:
             raise StackError(f"{commit} gives a patch that cannot be read: {fault}") from fault
-        for text, hint in _differences(repository, commit, patch, changes[commit.oid]):
+        for text, hint in _differences(repository, commit, patch, changes[commit.oid], blobs):
             raise StackError(f"{commit} cannot be said by a patch file: {text}", hint=hint)
 
 
 def _differences(
-    repository: Repository, commit: Commit, patch: Patch, changes: Mapping[str, Changed]
+    repository: Repository,
+    commit: Commit,
+    patch: Patch,
+    changes: Mapping[str, Changed],
+    blobs: dict[str, bytes],
 ) -> Iterator[tuple[str, str]]:
-    """Yield what the file says otherwise than the commit, and what to do."""
+    """Yield what the file says otherwise than the commit, and what to do.
+
+    :param blobs: blob id -> bytes of what earlier patches made and no later one has changed yet.
+    """
     if commit_message(patch) != commit.message:
         yield "its message would be read as another one", HINT
     if author_of(patch.message) != commit.author:
         author = patch.message
         yield f"its author would be read as {author.author} <{author.email}> {author.date}", HINT
     try:
-        made = _apply(repository, patch.files, changes)
+        made = _apply(repository, patch.files, changes, blobs)
     except PatchkitError as fault:
         yield fault.message, fault.hint or HINT
         return
@@ -62,13 +70,19 @@ def _show(entry: Entry | None) -> str:
 
 
 def _apply(
-    repository: Repository, files: Sequence[FileDiff], changes: Mapping[str, Changed]
+    repository: Repository,
+    files: Sequence[FileDiff],
+    changes: Mapping[str, Changed],
+    blobs: dict[str, bytes],
 ) -> dict[str, Entry | None]:
     before = {path: change.before for path, change in changes.items()}
 
     def read(path: str) -> bytes | None:
         entry = before.get(path)
-        return None if entry is None else repository.read_blob(entry.blob)
+        if entry is None:
+            return None
+        made = blobs.pop(entry.blob, None)
+        return repository.read_blob(entry.blob) if made is None else made
 
     def mode(path: str) -> str | None:
         entry = before.get(path)
@@ -76,10 +90,9 @@ def _apply(
 
     contents = apply_diff(files, read)
     modes = apply_modes(files, mode)
-    return {
-        path: None if data is None else Entry(modes[path] or "", blob_id(data))
-        for path, data in contents.items()
-    }
+    ids = {path: blob_id(data) for path, data in contents.items() if data is not None}
+    blobs.update((blob, contents[path] or b"") for path, blob in ids.items())
+    return {path: Entry(modes[path] or "", ids[path]) if path in ids else None for path in contents}
 
 
 def list_changes(

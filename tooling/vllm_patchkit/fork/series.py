@@ -11,7 +11,13 @@ from vllm_patchkit.diff.apply import apply_diff
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.diff.modes import ORDINARY, apply_modes
 from vllm_patchkit.errors import HunkMismatch, PatchFormatError, StackError
-from vllm_patchkit.fork.commits import author_of, commit_message, read_commits, settle_commits
+from vllm_patchkit.fork.commits import (
+    Commit,
+    author_of,
+    commit_message,
+    read_commits,
+    settle_commits,
+)
 from vllm_patchkit.fork.proof import require_same
 from vllm_patchkit.fork.store.git import Entry, Repository
 from vllm_patchkit.fork.store.repository import Change, File, import_commits
@@ -161,16 +167,25 @@ class TreeState:
 
 
 def export_patches(repository: Repository, base: str, tip: str) -> dict[str, bytes]:
-    """Return the commits after ``base`` up to ``tip`` as patch files, name to bytes, in order.
+    """Return the commits after ``base`` up to ``tip`` as patch files (see ``export_commits``).
+
+    :raises StackError: the commits are not one line, or one of them changes nothing, or cannot
+        be said by a patch file.
+    """
+    return export_commits(repository, base, read_line(repository, base, tip))
+
+
+def export_commits(
+    repository: Repository, base: str, commits: Sequence[Commit]
+) -> dict[str, bytes]:
+    """Return a line of commits on ``base`` as patch files, name to bytes, in order.
 
     The result depends on the commits alone: not on configuration, version of git's defaults,
     locale, or the ids of the commits. Each file is read again before it is returned: it makes
     the commit's tree, and says what the commit says (see ``settle_message``).
 
-    :raises StackError: the commits are not one line, or one of them changes nothing, or cannot
-        be said by a patch file.
+    :raises StackError: one of them cannot be said by a patch file.
     """
-    commits = read_commits(repository, require_linear(repository, base, tip))
     settled = settle_commits(repository, base, commits)
     tip = settled[-1].oid if settled else base
     patches = format_patches(repository, base, tip)
@@ -186,7 +201,7 @@ def format_patches(repository: Repository, base: str, tip: str, *words: str) -> 
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def require_linear(repository: Repository, base: str, tip: str) -> tuple[str, ...]:
+def read_line(repository: Repository, base: str, tip: str) -> list[Commit]:
     """Return the commits after ``base`` up to ``tip``, oldest first.
 
     :raises StackError: ``base`` is not below ``tip``, or there are merges or empty commits.
@@ -214,4 +229,4 @@ def require_linear(repository: Repository, base: str, tip: str) -> tuple[str, ..
                 hint="drop it: git rebase --interactive refs/patchkit/base",
             )
         tree = own_tree
-    return tuple(row[0] for row in rows)
+    return read_commits(repository, [row[0] for row in rows])

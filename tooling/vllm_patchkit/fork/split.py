@@ -15,10 +15,9 @@ from vllm_patchkit.diff.apply import apply_diff
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.diff.parse import parse_diff
 from vllm_patchkit.errors import StackError, UsageError
-from vllm_patchkit.fork.commits import read_commits
 from vllm_patchkit.fork.rebase.carry import DIFF
 from vllm_patchkit.fork.rebase.merge import put_blobs
-from vllm_patchkit.fork.series import require_linear
+from vllm_patchkit.fork.series import read_line
 from vllm_patchkit.fork.store.git import Entry, Repository, open_repository
 from vllm_patchkit.fork.store.repository import Change, File
 from vllm_patchkit.fork.store.worktree import BASE_REF, Session, require_settled
@@ -108,7 +107,7 @@ def split_patch(session: Session, number: int, way: Way, root: str) -> list[str]
         head = require_settled(repository)
         base = repository.resolve(f"{BASE_REF}^{{commit}}")
         assert base is not None
-        commits = read_commits(repository, require_linear(repository, base, head))
+        commits = read_line(repository, base, head)
         if not 1 <= number <= len(commits):
             raise UsageError(
                 f"the work tree has no patch {number:04d}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from vllm_patchkit.diff.parse import parse_diff
 from vllm_patchkit.errors import StackError
@@ -42,6 +43,8 @@ def make_stack(folder: StackFiles) -> Stack:
     return with_patches(metadata, patches, folder.metadata)
 
 
+# A command that exports patches proves each one and then locks it: read once.
+@lru_cache(maxsize=500)
 def make_patch(name: str, data: bytes) -> Patch:
     """Return the patch that the file ``name`` with content ``data`` is.
 

@@ -23,7 +23,7 @@ class History:
     @property
     def with_mode(self) -> bool:
         """Whether a patch says that the file is executable, before it or after it."""
-        return any(map(says_executable, self.digests))
+        return any(map(says_executable, set(self.digests)))
 
     def without_mode(self) -> History:
         """Return the history of the contents alone."""
