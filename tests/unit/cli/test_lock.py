@@ -110,7 +110,7 @@ def test_a_base_that_does_not_fit_writes_no_lock(folder: Path, tmp_path: Path, c
     assert main(["lock", str(folder), "--base", str(other)]) == 1
     captured = capsys.readouterr()
     assert "0001-Return-three.patch: vllm/engine.py: hunk 1" in captured.err
-    assert "refresh" in captured.err
+    assert "give the base it was cut from" in captured.err
     assert not (folder / "lock.json").exists()
 
 

@@ -63,7 +63,7 @@ def test_an_offset_is_refused(diff: FileDiff):
     assert error.value.message == (
         "x: hunk 1 (-1,6) does not match at line 1: expected 'line 1\\n', found 'moved\\n'"
     )
-    assert "refresh" in (error.value.hint or "")
+    assert "give the base it was cut from" in (error.value.hint or "")
 
 
 def test_the_message_names_the_line_in_the_second_hunk(diff: FileDiff):

@@ -10,7 +10,8 @@ from vllm_patchkit.diff.paths import path_fault
 from vllm_patchkit.digest import blob_id
 from vllm_patchkit.errors import HunkMismatch, PatchFormatError
 
-REFRESH_HINT = "the patch was cut from other bytes: refresh it, or give the base it was cut from"
+OTHER_BYTES = "give the base it was cut from, or carry it over: vllm-patchkit import --edit"
+EDITED = "if it was edited by hand: vllm-patchkit refresh; else give the base it was cut from"
 
 
 def apply_diff(files: Iterable[FileDiff], read: Read) -> Contents:
@@ -64,7 +65,7 @@ def apply_file(diff: FileDiff, before: bytes | None) -> bytes | None:
     if diff.old_path is None:
         _require_absent(diff, before)
     elif before is None:
-        raise HunkMismatch(f"{diff.old_path}: the file does not exist", hint=REFRESH_HINT)
+        raise HunkMismatch(f"{diff.old_path}: the file does not exist", hint=OTHER_BYTES)
     after = _apply_hunks(diff, before or b"")
     if diff.old_path is not None:
         _require_blob(diff.old_path, diff.old_blob, before or b"", "was cut from")
@@ -75,7 +76,7 @@ def apply_file(diff: FileDiff, before: bytes | None) -> bytes | None:
     if after and not diff.copied:
         raise HunkMismatch(
             f"{diff.path}: the patch deletes the file but leaves {len(after)} bytes of it",
-            hint=REFRESH_HINT,
+            hint=OTHER_BYTES,
         )
     return None
 
@@ -95,7 +96,7 @@ def _apply_hunks(diff: FileDiff, before: bytes) -> bytes:
             raise HunkMismatch(
                 f"{_place(diff, number, hunk)} says it lands on line {hunk.new_start}, but the "
                 f"hunks before it put it on line {len(new) + 1}",
-                hint="re-export the patch; hunk headers are not kept up by hand",
+                hint=EDITED,
             )
         new.extend(line.content for line in hunk.lines if line.op != "-")
         taken = start + hunk.old_count
@@ -123,7 +124,7 @@ def _require_match(diff: FileDiff, number: int, hunk: Hunk, old: list[bytes], st
     raise HunkMismatch(
         f"{_place(diff, number, hunk)} does not match at line {start + index + 1}: "
         f"expected {wanted}, found {have}",
-        hint=REFRESH_HINT,
+        hint=OTHER_BYTES,
     )
 
 
@@ -138,7 +139,7 @@ def _require_end(diff: FileDiff, number: int, hunk: Hunk, line_count: int) -> No
         raise HunkMismatch(
             f"{_place(diff, number, hunk)} does not match: the patch was cut from a file that "
             f"ends at line {last}, this one has {line_count} lines",
-            hint=REFRESH_HINT,
+            hint=OTHER_BYTES,
         )
 
 
@@ -155,7 +156,7 @@ def _require_blob(path: str, recorded: str | None, content: bytes, verb: str) ->
     if not found.startswith(recorded):
         raise HunkMismatch(
             f"{path}: the patch {verb} blob {recorded}, but this is blob {found[: len(recorded)]}",
-            hint=REFRESH_HINT,
+            hint=EDITED,
         )
 
 

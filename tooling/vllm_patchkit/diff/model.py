@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Op = Literal[" ", "+", "-"]
@@ -74,6 +74,16 @@ class FileDiff:
         path = self.new_path if self.new_path is not None else self.old_path
         assert path is not None
         return path
+
+    def as_edited(self) -> FileDiff:
+        """Return the diff without what no hand keeps up: blob ids, and the lines hunks land on."""
+        shift = 0
+        hunks = []
+        for hunk in self.hunks:
+            first = hunk.old_start + shift - (hunk.old_count > 0)
+            hunks.append(replace(hunk, new_start=first + (hunk.new_count > 0)))
+            shift += hunk.new_count - hunk.old_count
+        return replace(self, hunks=tuple(hunks), old_blob=None, new_blob=None)
 
     @property
     def sets_mode(self) -> str | None:

@@ -13,6 +13,7 @@ from vllm_patchkit.errors import PatchFormatError
 HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@(?: (.*))?\n")
 BINARY_FILES = re.compile(rb"Binary files .* differ\r?\n")
 SIGNATURE = b"-- \n"
+COUNTED = "take the patch back and change it with vllm-patchkit edit, which counts its lines"
 OPS: dict[bytes, Op] = {b" ": " ", b"+": "+", b"-": "-"}
 
 
@@ -167,7 +168,7 @@ def _require_hunk_end(reader: LineReader) -> None:
         reader.take()
         raise reader.fault(
             f"the hunk before has more lines than its header counts: {_show(line)}",
-            hint="re-export the patch; hunk headers are not kept up by hand",
+            hint=COUNTED,
         )
 
 
@@ -175,7 +176,7 @@ def _miscount(reader: LineReader, first: int) -> PatchFormatError:
     return reader.fault(
         f"the hunk of line {first} does not have the lines that its header counts: "
         f"{_show(reader.peek(-1))}",
-        hint="re-export the patch; hunk headers are not kept up by hand",
+        hint=COUNTED,
     )
 
 

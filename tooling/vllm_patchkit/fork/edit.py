@@ -60,16 +60,20 @@ class OpenStack:
     series: Series
 
 
-def load_stack(store: Repository, folder: Path, console: Console) -> OpenStack:
+def load_stack(
+    store: Repository, folder: Path, console: Console, *, edited: bool = False
+) -> OpenStack:
     """Return a stack with its base and commits.
 
+    :param edited: take patches that were edited by hand: their hunks count, not their blob ids.
     :raises StackError: the folder is no stack, or a patch does not apply exactly.
     """
     files = require_stack_folder(folder)
     stack = read_stack(folder)
     base = load_base(store, BaseSpec.of_base(stack.base), console)
+    patches = [patch.as_edited() if edited else patch for patch in stack.patches]
     try:
-        series = commit_patches(store, base.commit, stack.patches)
+        series = commit_patches(store, base.commit, patches)
     except StackError as error:
         # Of several stacks that are opened, each has a 0001.
         raise StackError(f"{folder.name}: {error.message}", hint=error.hint) from error
@@ -208,10 +212,10 @@ def _publish_patches(
 def refresh_folder(folder: Path, console: Console, *, check: bool) -> tuple[str, ...] | Published:
     """Export every patch again, and write them back; or only return the names that would change.
 
-    :raises StackError: a patch does not apply exactly.
+    :raises StackError: the hunks of a patch do not apply exactly.
     """
     with open_store() as store:
-        opened = load_stack(store, folder, console)
+        opened = load_stack(store, folder, console, edited=True)
         patches = export_patches(store, opened.base.commit, opened.series.tip)
         if check:
             own = {patch.name: patch.data for patch in opened.stack.patches}

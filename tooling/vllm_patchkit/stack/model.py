@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.errors import UsageError
@@ -39,6 +39,10 @@ class Patch:
     message: Message
     files: tuple[FileDiff, ...]
     data: bytes
+
+    def as_edited(self) -> Patch:
+        """Return the patch without what no hand keeps up in its diffs."""
+        return replace(self, files=tuple(diff.as_edited() for diff in self.files))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
