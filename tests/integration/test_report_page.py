@@ -14,12 +14,16 @@ from vllm_patchkit.cli import main
 
 # The narrowest window that chromium opens has 500 points; a frame can be a phone.
 MEASURE = """<script>
-const row = document.querySelector(".cards tbody tr");
+const svg = document.querySelector("svg"), sheet = svg.getBoundingClientRect();
+const wide = svg.parentNode, row = document.querySelector(".cards tbody tr");
 parent.document.title = [innerWidth, document.documentElement.scrollWidth,
   document.querySelectorAll("svg circle").length,
   document.querySelectorAll("article").length,
   row.cells[0].getBoundingClientRect().bottom <= row.cells[1].getBoundingClientRect().top ? 1 : 0,
-  Math.round(document.querySelector("svg text.patch").getBoundingClientRect().height)].join()
+  Math.round(document.querySelector("svg text.patch").getBoundingClientRect().height),
+  wide.scrollWidth > wide.clientWidth ? 1 : 0,
+  [...svg.querySelectorAll("text")].map(one => one.getBoundingClientRect()).filter(
+    box => box.left < sheet.left || box.right > sheet.right || box.top < sheet.top).length].join()
 </script>"""
 
 pytestmark = needs_chromium
@@ -42,14 +46,20 @@ def measure(page: Path, folder: Path, width: int) -> list[int]:
     return [int(number) for number in title[1].split(",")]
 
 
-@pytest.mark.parametrize(("width", "stacked"), [(375, 1), (768, 0), (1280, 0)])
-def test_it_fits_a_phone_and_a_desk(width: int, stacked: int, page: Path, tmp_path: Path) -> None:
-    """Nothing runs over the side; on a phone the cells of a row stand under each other."""
-    inner, scroll, dots, articles, under, letters = measure(page, tmp_path, width)
+@pytest.mark.parametrize(("width", "stacked", "scrolled"), [(375, 1, 1), (768, 0, 1), (1280, 0, 0)])
+def test_it_fits_a_phone_and_a_desk(
+    width: int, stacked: int, scrolled: int, page: Path, tmp_path: Path
+) -> None:
+    """Nothing runs over the side; on a phone the cells of a row stand under each other.
+
+    A desk shows the whole picture of 42 files, anywhere all of its words are in it.
+    """
+    inner, scroll, dots, articles, under, letters, scrolls, cut = measure(page, tmp_path, width)
     assert scroll <= inner == width
     assert dots >= articles == 20
     assert under == stacked
     assert letters >= 12
+    assert (scrolls, cut) == (scrolled, 0)
 
 
 def test_a_reader_is_told_before_what_marks_and_the_picture_mean(page: Path) -> None:

@@ -154,6 +154,16 @@ def test_what_stands_in_backticks_is_code(stack: Path) -> None:
     assert "Keep <code>a &lt; b</code> and an ` alone" in text
 
 
+def test_paragraphs_flow_and_lists_keep_their_lines(stack: Path) -> None:
+    """A phone is narrower than the lines of a commit message."""
+    report = gather(str(stack))
+    first, *others = report.stack.patches
+    body = "One\ntwo.\n\n- a\n- b\n\nSo:\n\n    code\n    more\nend\nend\n"
+    patches = (replace(first, message=replace(first.message, body=body)), *others)
+    text = format_html(replace(report, stack=replace(report.stack, patches=patches)))
+    assert "One two.\n\n- a\n- b\n\nSo:\n\n    code\n    more\nend end" in text
+
+
 def test_the_contents_lead_to_every_section_that_is_there(stack: Path, tmp_path: Path) -> None:
     page = Page(write_report(stack, tmp_path))
     sections = {name for name in page.ids if not name.startswith(("patch-", "picture"))}

@@ -25,6 +25,7 @@ from vllm_patchkit.stack.model import LockedFile, Patch
 
 CLASSES = {" ": "same", "+": "add", "-": "del"}
 SHORT = 12
+PROSE = re.compile(r"(?![*+#>|-]\s|\d+[.)]\s)\S")
 CODE = re.compile(r"`([^`\n]+)`")
 SECTIONS = {
     "series": "Series",
@@ -111,6 +112,21 @@ def _prose(text: str) -> str:
     return CODE.sub(r"<code>\1</code>", escape(text))
 
 
+def _flowing(text: str) -> str:
+    """Return a message whose paragraphs have no line breaks; lists and indented lines keep theirs.
+
+    >>> _flowing("one\\ntwo\\n\\n- a\\n- b")
+    'one two\\n\\n- a\\n- b'
+    """
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if lines and PROSE.match(lines[-1]) and PROSE.match(line):
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
 def _series(report: Report) -> Iterator[str]:
     heads = ("Patch", "Purpose", "Subsystem", "Upstream", "Lines")
     used = {upstream_mark(patch) for patch in report.stack.patches}
@@ -181,7 +197,7 @@ def _patch(patch: Patch) -> Iterator[str]:
     message = patch.message
     yield f'<article id="{anchor(patch)}"><h3>{patch.number:04} {_prose(message.subject)}</h3>'
     yield f'<p class="dim">{escape(message.author)}, {escape(message.date)}</p>'
-    yield f'<p class="body">{_prose(message.body.strip())}</p>'
+    yield f'<p class="body">{_prose(_flowing(message.body.strip()))}</p>'
     trailers = "<br>".join(escape(f"{name}: {value}") for name, value in message.trailers)
     yield f'<p class="dim">{trailers}</p>'
     for diff in patch.files:

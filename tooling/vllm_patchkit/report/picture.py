@@ -10,9 +10,9 @@ from vllm_patchkit.report.model import Report, added_and_removed, anchor, touche
 from vllm_patchkit.stack.model import Patch
 
 ROW = 26
-COLUMN = 36
-LEFT = 190
+COLUMN = 20
 CHARACTER = 7.4
+SLOPE = 0.72  # of a name at 45 degrees: its width and height by its length
 ARC_SPACE = 90
 MEETING = {"same lines", "needs", "near"}
 
@@ -24,17 +24,20 @@ def draw(report: Report) -> str:
     """
     patches, paths = report.stack.patches, report.paths
     names = _short_names(paths)
-    top = int(max((len(name) for name in names), default=0) * CHARACTER * 0.72) + 30
-    width = LEFT + COLUMN * len(paths) + ARC_SPACE
+    reach = [int(len(name) * CHARACTER * SLOPE) + 12 for name in names]
+    top = max(reach, default=0) + 18
+    left = int(max(len(_label(patch)) for patch in patches) * CHARACTER) + 12
+    ends = (COLUMN * index + COLUMN // 2 + one for index, one in enumerate(reach))
+    width = left + max(COLUMN * len(paths) + ARC_SPACE, *ends)
     height = top + ROW * len(patches) + 12
     hues = _hues(report.stack.subsystems)
     parts = [
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         'aria-labelledby="picture-title" xmlns="http://www.w3.org/2000/svg">',
         '<title id="picture-title">Which patches touch which files</title>',
-        *_file_names(names, top),
-        *_rows(patches, paths, top, hues),
-        *_arcs(patches, report.overlaps, LEFT + COLUMN * len(paths), top),
+        *_file_names(names, left, top),
+        *_rows(patches, paths, left, top, hues),
+        *_arcs(patches, report.overlaps, left + COLUMN * len(paths), top),
         "</svg>",
     ]
     return "\n".join(parts)
@@ -58,9 +61,13 @@ def _hues(subsystems: Sequence[str]) -> dict[str, int]:
     return {name: 360 * index // max(len(subsystems), 1) for index, name in enumerate(subsystems)}
 
 
-def _file_names(names: Sequence[str], top: int) -> Iterator[str]:
+def _label(patch: Patch) -> str:
+    return f"{patch.number:04} {patch.message.trailer('Subsystem') or ''}"
+
+
+def _file_names(names: Sequence[str], left: int, top: int) -> Iterator[str]:
     for index, name in enumerate(names):
-        x = LEFT + COLUMN * index + COLUMN // 2
+        x = left + COLUMN * index + COLUMN // 2
         yield (
             f'<text class="file" transform="translate({x} {top - 10}) rotate(-45)">'
             f"{escape(name)}</text>"
@@ -68,24 +75,23 @@ def _file_names(names: Sequence[str], top: int) -> Iterator[str]:
 
 
 def _rows(
-    patches: Sequence[Patch], paths: Sequence[str], top: int, hues: dict[str, int]
+    patches: Sequence[Patch], paths: Sequence[str], left: int, top: int, hues: dict[str, int]
 ) -> Iterator[str]:
-    right = LEFT + COLUMN * len(paths)
+    right = left + COLUMN * len(paths)
     for index, patch in enumerate(patches):
         y = top + ROW * index + ROW // 2
-        subsystem = patch.message.trailer("Subsystem") or ""
-        yield f'<line class="rule" x1="{LEFT}" x2="{right}" y1="{y}" y2="{y}"/>'
+        hue = hues.get(patch.message.trailer("Subsystem") or "", 0)
+        yield f'<line class="rule" x1="{left}" x2="{right}" y1="{y}" y2="{y}"/>'
         yield (
-            f'<a href="#{anchor(patch)}"><text class="patch" x="{LEFT - 10}" y="{y + 4}">'
-            f"{patch.number:04} {escape(subsystem)}</text></a>"
+            f'<a href="#{anchor(patch)}"><text class="patch" x="{left - 10}" y="{y + 4}">'
+            f"{escape(_label(patch))}</text></a>"
         )
         for path in touched(patch):
             added, removed = added_and_removed(patch, path)
             radius = min(10.0, 2.5 + 0.45 * (added + removed) ** 0.5)
-            x = LEFT + COLUMN * paths.index(path) + COLUMN // 2
-            colour = f"hsl({hues.get(subsystem, 0)} 60% 45%)"
+            x = left + COLUMN * paths.index(path) + COLUMN // 2
             yield (
-                f'<circle cx="{x}" cy="{y}" r="{radius:.1f}" fill="{colour}">'
+                f'<circle cx="{x}" cy="{y}" r="{radius:.1f}" style="--hue: {hue}">'
                 f"<title>{patch.number:04} {escape(path)}: +{added} -{removed}</title></circle>"
             )
 
