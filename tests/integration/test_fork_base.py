@@ -90,14 +90,37 @@ def test_of_a_wheel_at_hand_only_the_changed_files_are_read(
     assert refs == b""
 
 
-def test_a_damaged_file_of_a_wheel_at_hand_is_named(
-    releases: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("how", ["a byte", "cut short", "no zip"])
+def test_a_damaged_wheel_at_hand_is_named_and_left_out(
+    how: str, releases: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The others answer; who asked for that one, or has no other, is told why there is none."""
     place = patches_on(releases, RELEASE_2)
-    wheel = releases / "cache" / "inputs" / f"{ROOT}-2.0-py3-none-any.whl"
-    wheel.write_bytes(wheel.read_bytes().replace(b"def engine_7()", b"def engine_8()"))
+    wheel = releases / "cache" / "inputs" / f"{ROOT}-1.0-py3-none-any.whl"
+    data = wheel.read_bytes()
+    damaged = {
+        "a byte": data.replace(b"def engine_7()", b"def engine_8()"),
+        "cut short": data[: len(data) // 2],
+        "no zip": b"<html>not found</html>",
+    }
+    wheel.write_bytes(damaged[how])
     said = base(capsys, place)
-    assert (said.code, wheel.name in said.err, ENGINE in said.err) == (1, True, True), said.err
+    assert said.code == 1
+    first, second, fault, verdict = said.out.splitlines()
+    assert first == "tiny-llm 2.0: of 3 files 3 its own"
+    assert second == "tiny-llm 3.0: of 3 files 2 its own, 1 more fit"
+    assert fault.startswith("tiny-llm 1.0 is left out: ")
+    assert wheel.name in fault
+    assert verdict == "cut from 2.0: all of 3 files are its own"
+    left_out = json.loads(base(capsys, place, "--json").out)["left_out"]
+    assert [*left_out] == ["tiny-llm 1.0"]
+
+    asked = base(capsys, place, "--release", "1.0")
+    assert (asked.code, asked.out, wheel.name in asked.err) == (1, "", True), asked.err
+    for version in ("2.0", "3.0"):
+        (wheel.parent / f"{ROOT}-{version}-py3-none-any.whl").unlink()
+    alone = base(capsys, place)
+    assert (alone.code, alone.out, wheel.name in alone.err) == (1, "", True), alone.err
 
 
 def test_a_commit_between_two_releases(releases: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,11 +50,12 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             "best": origin.best.spec.version if origin.best else None,
             "verdict": origin.verdict,
             "releases": {one.spec.version: one.files for one in origin.candidates},
+            "left_out": origin.left_out,
         }
         print_document(console, "base", document)
     else:
         print_origin(origin, console)
-    sound = origin.best is not None and not origin.best.count("other")
+    sound = origin.best is not None and not origin.best.count("other") and not origin.left_out
     return ExitCode.OK if sound else ExitCode.FAILED
 
 
@@ -85,7 +86,10 @@ def find_base(
                 hint=hint,
             )
         console.note(f"look at {distribution} {', '.join(versions)}")
-        specs = [parse_base(version, distribution=distribution) for version in versions]
+        specs = {
+            parse_base(version, distribution=distribution): version in releases
+            for version in versions
+        }
         return find_origin(store, found.patches, specs, console)
 
 
@@ -93,6 +97,8 @@ def print_origin(origin: Origin, console: Console) -> None:
     """Print a line for each release, the files that do not fit the best one, and the verdict."""
     for candidate in origin.candidates:
         console.result(f"{candidate.spec}: {_describe(candidate)}")
+    for name, fault in origin.left_out.items():
+        console.result(f"{name} is left out: {fault}")
     for name, fit in (origin.best.files if origin.best else {}).items():
         if fit in ("other", "absent"):
             console.result(f"  {fit:6}  {name}")

@@ -5,7 +5,7 @@ A patch of git names the blob that each file was before; a release either has th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.digest import blob_id
-from vllm_patchkit.errors import NoRanges, PatchFormatError, WheelError
+from vllm_patchkit.errors import NoRanges, PatchFormatError, PatchkitError, WheelError
 from vllm_patchkit.fork.base import BaseSpec, find_base, load_base
 from vllm_patchkit.fork.glance import Release, StoredRelease, WheelRelease
 from vllm_patchkit.fork.intake.layout import parse_any, place_files
@@ -50,11 +50,13 @@ class Origin:
 
     :param candidates: every release that was looked at, oldest first.
     :param best: the one with the most of the files; None where none has any.
+    :param left_out: releases at hand that could not be read, and why.
     """
 
     candidates: tuple[Candidate, ...]
     best: Candidate | None
     verdict: str
+    left_out: Mapping[str, str]
 
 
 def releases_at_hand(store: Repository, distribution: str) -> list[str]:
@@ -77,23 +79,39 @@ def _version(text: str) -> Version | None:
 def find_origin(
     store: Repository,
     patches: Sequence[RawPatch],
-    specs: Sequence[BaseSpec],
+    specs: Mapping[BaseSpec, bool],
     console: Console,
 ) -> Origin:
     """Return how well each release fits the patches, and what that says.
 
     Of a wheel only the files that the patches change are read, or fetched where the index gives
     parts of it; else the whole, which is kept.
+
+    :param specs: each release, and whether it was asked for; another that cannot be read is left
+        out.
+    :raises PatchkitError: one that was asked for cannot be read, or none of the others can.
     """
     changes = list(_read_changes(patches))
-    candidates = tuple(
-        Candidate(spec=spec, files=_look(store, spec, changes, console))
-        for spec in sorted(specs, key=lambda spec: Version(spec.version))
-    )
+    candidates = []
+    left_out: dict[str, PatchkitError] = {}
+    for spec in sorted(specs, key=lambda spec: Version(spec.version)):
+        try:
+            candidates.append(Candidate(spec=spec, files=_look(store, spec, changes, console)))
+        except PatchkitError as error:
+            if specs[spec]:
+                raise
+            left_out[str(spec)] = error
+    if not candidates and left_out:
+        raise next(iter(left_out.values()))
     best = max(candidates, key=_rank, default=None)
     if best is not None and not best.count("same", "fits"):
         best = None
-    return Origin(candidates=candidates, best=best, verdict=_verdict(candidates, best))
+    return Origin(
+        candidates=tuple(candidates),
+        best=best,
+        verdict=_verdict(candidates, best),
+        left_out={name: error.message for name, error in left_out.items()},
+    )
 
 
 def _rank(candidate: Candidate) -> tuple[int, int, Version]:
