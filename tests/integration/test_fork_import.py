@@ -292,6 +292,8 @@ def test_every_reason_for_refusal_is_listed(home: Path, capsys: pytest.CaptureFi
     assert "engine.patch: tiny_llm/engine.py: hunk 1 (-1,1) does not match at line 1" in said.err
     assert "a symbolic link" in said.err
     assert "a binary change cannot be applied" in said.err
+    hint = said.err.partition("\nhint: ")[2]
+    assert ("--python-only" in hint, "--edit" in hint) == (True, True)
     assert not (home / "patches").exists()
 
 

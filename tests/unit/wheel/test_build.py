@@ -181,6 +181,34 @@ def test_a_stack_that_was_not_released_so_gets_its_digest_as_label(
     assert build(stack, out).version == f"0.11.0+tiny.1.d{lock['digest'][:8]}"
 
 
+@pytest.mark.parametrize(
+    ("released", "remedy"),
+    [({}, "vllm-patchkit lock tiny --release"), ({"1": "0" * 64}, "raise version in stack.toml")],
+)
+def test_a_digest_in_the_version_is_explained(
+    cache: Path, tmp_path: Path, out: Path, released: Mapping[str, str], remedy: str
+) -> None:
+    stack = make_stack(tmp_path / "unreleased")
+    lock = json.loads((stack / "lock.json").read_bytes())
+    (stack / "lock.json").write_text(json.dumps(lock | {"released": released}))
+    err = io.StringIO()
+    build_wheel(stack, out=out, console=Console(err=err))
+    (line,) = (line for line in err.getvalue().splitlines() if f".d{lock['digest'][:8]} is" in line)
+    assert remedy in line
+
+
+@pytest.mark.parametrize(("tag", "other"), [("cp312", "cp311"), ("cp311", "cp312")])
+def test_of_a_wheel_of_one_python_it_says_how_to_get_that_of_another(
+    cache: Path, stack: Path, out: Path, tag: str, other: str
+) -> None:
+    err = io.StringIO()
+    build_wheel(stack, flavor="cpu", python_tag=tag, out=out, console=Console(err=err))
+    assert f"the Python of {tag} alone; for another: --python-tag {other}\n" in err.getvalue()
+    err = io.StringIO()
+    build_wheel(stack, out=out, console=Console(err=err))
+    assert "--python-tag" not in err.getvalue()
+
+
 def test_the_cpu_flavor_takes_sources_from_one_wheel_and_the_extension_from_another(
     cache: Path, stack: Path, out: Path
 ) -> None:

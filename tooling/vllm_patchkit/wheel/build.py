@@ -54,7 +54,7 @@ def build_wheel(
     ingredients = find_ingredients(order, None if base is None else Path(base), console)
     with open_recipe(order, ingredients, console) as recipe:
         patched = order.source.apply(recipe.base.contents.archive.get)
-        for note in recipe.notes(patched):
+        for note in (*recipe.notes(patched), *recipe.explain_name()):
             console.note(note)
         return write_wheel(recipe, patched, Path(out), console)
 

@@ -51,6 +51,23 @@ class Recipe(Order):
         shared = self.extension.contents.archive.find(name) is not None
         return shared and not self.flavor.takes(name)
 
+    def explain_name(self) -> Iterator[str]:
+        """Yield what two parts of the wheel's name mean, where they could be others."""
+        others = [tag for tag in self.flavor.extensions if tag != self.python_tag]
+        if others:
+            yield (
+                f"it installs in the Python of {self.python_tag} alone; for another: "
+                f"--python-tag {' or '.join(others)}"
+            )
+        stack, lock = self.source.stack, self.source.lock
+        digest = self.source.label.removeprefix(f"{stack.label}.{stack.version}")
+        if digest:
+            raised = "raise version in stack.toml, then " if stack.version in lock.released else ""
+            yield (
+                f"{digest} is in the version until a release is recorded: {raised}"
+                f"vllm-patchkit lock {stack.name} --release"
+            )
+
     def notes(self, touched: Iterable[str]) -> Iterator[str]:
         """Yield which of the touched files are others in the wheel that the extension is from."""
         if self.extension is None:

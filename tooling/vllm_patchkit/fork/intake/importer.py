@@ -87,17 +87,17 @@ def _slashes(path: str) -> Iterator[int]:
 
 def _hint(refused: Sequence[Note], rules: Rules) -> str:
     texts = " ".join(note.text for note in refused)
+    stuck = not rules.edit and "does not match" in texts
+    edit = "; --edit stops at what does not apply, in a work tree" if stuck else ""
     if "does not ship" in texts and not rules.python_only:
-        return "--python-only leaves out what the wheel does not ship; -p sets what to strip"
+        return f"--python-only leaves out what the wheel does not ship; -p sets what to strip{edit}"
     hints = {note.hint for note in refused}
     if len(hints) == 1 and (hint := hints.pop()) is not None:
         return hint
     loose = sum("ignoring context" in note.text for note in refused)
     if loose == len(refused):
         return "look at these hunks, then allow them with --fuzz N"
-    other = "is this the release that the patches were made for? --base names another"
-    if not rules.edit and any("does not match" in note.text for note in refused):
-        other += "; --edit stops at what does not apply, in a work tree"
+    other = f"is this the release that the patches were made for? --base names another{edit}"
     return f"{other}; --fuzz would place {loose} of {len(refused)}" if loose else other
 
 
