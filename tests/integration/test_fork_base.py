@@ -131,6 +131,17 @@ def test_a_commit_between_two_releases(releases: Path, capsys: pytest.CaptureFix
     assert last == (
         "2 of 3 files are those of 3.0, 1 of no release at hand: cut between 2.0 and 3.0"
     )
+    assert "onto it: import --base tiny-llm==3.0\n" in said.err
+
+
+def test_what_will_not_apply_is_said_to_need_edit(
+    releases: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """sampler.py is changed beside a line that no release had."""
+    between = changed(RELEASE_2, SAMPLER, "def sampler_4(): return 4\n", "def s(): return 4\n")
+    said = base(capsys, patches_on(releases, between))
+    onto = "onto it: import --base tiny-llm==3.0 --edit, which"
+    assert (said.code, onto in said.err) == (1, True)
 
 
 def test_without_ids_what_fits_decides(releases: Path, capsys: pytest.CaptureFixture[str]) -> None:

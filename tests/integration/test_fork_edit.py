@@ -198,9 +198,13 @@ def test_second_work_tree_is_refused_until_the_first_is_closed(
 ) -> None:
     said = call(capsys, "edit", stack)
     assert (said.code, "is open in a work tree already" in said.err) == (2, True)
+    assert f"{work_tree.folder}\nhint: go on there, then refresh" in said.err
     assert call(capsys, "edit", stack, "--close").code == 0
     assert not work_tree.folder.exists()
-    assert call(capsys, "edit", stack).code == 0
+    said = call(capsys, "edit", stack)
+    assert (said.code, "then: vllm-patchkit refresh, and at the end edit --close" in said.err) == (
+        0, True,
+    )  # fmt: skip
 
 
 def test_close_keeps_commits_that_are_not_in_the_stack(

@@ -118,7 +118,8 @@ def test_one_hunk_that_does_not_apply_stops_in_a_work_tree(
     said = start(capsys, home)
     assert said.code == 1, said.err
     assert "conflict  0002-Four-places.patch" in said.out
-    assert "import --continue (or --skip)" in said.err
+    assert "in that folder: vllm-patchkit import --continue (or --skip)" in said.err
+    assert "<<<<<<< to ||||||| is upstream's side, ======= to >>>>>>> the patch's" in said.err
     assert not (home / "patches").exists()
     # git itself refuses one hunk of this patch, in the same file, and takes the rest.
     git = Git.create(home / "rejects", RELEASE_1)

@@ -43,6 +43,16 @@ def _b64(data: bytes) -> str:
     return urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
+def test_out_away_from_the_toolkit_s_checkout_names_both_ways(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["release", "--project", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/CHANGELOG.md does not exist" in said
+    assert ("--project" in said, "--index" in said) == (True, True)
+
+
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
     wheel = write_wheel(tmp_path / "demo-1.0-py3-none-any.whl")

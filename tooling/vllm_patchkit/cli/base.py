@@ -103,6 +103,10 @@ def print_origin(origin: Origin, console: Console) -> None:
         if fit in ("other", "absent"):
             console.result(f"  {fit:6}  {name}")
     console.result(origin.verdict)
+    if origin.best is not None:
+        spec, stuck = origin.best.spec, origin.best.count("other")
+        edit = " --edit, which stops at what is of another one" if stuck else ""
+        console.note(f"onto it: import --base {spec.distribution}=={spec.version}{edit}")
 
 
 def _describe(candidate: Candidate) -> str:

@@ -40,6 +40,9 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         console.note(f"deleted {close_edit(folder, force=args.force)}")
         return ExitCode.OK
     session = open_edit(folder, args.dir, console)
-    console.note("refs/patchkit/base is the base; every commit after it is a patch")
+    console.note(
+        "refs/patchkit/base is the base; every commit after it is a patch. Commit there, then: "
+        "vllm-patchkit refresh, and at the end edit --close"
+    )
     console.result(str(session.work_tree))
     return ExitCode.OK

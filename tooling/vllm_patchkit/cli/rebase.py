@@ -274,5 +274,10 @@ def print_rebased(
     for fault in result.faults:
         console.error(f"the result does not byte-compile: {fault}")
     todo = "resolve and git add the files" if not result.faults else "commit what mends it"
-    console.note(f"stopped in {result.work_tree}: {todo}, then: {command} --continue (or --skip)")
+    if any(one.kind == "contents" for report in result.reports for one in report.conflicts):
+        console.note("<<<<<<< to ||||||| is upstream's side, ======= to >>>>>>> the patch's")
+    console.note(
+        f"stopped in {result.work_tree}: {todo}, then, in that folder: "
+        f"vllm-patchkit {command} --continue (or --skip)"
+    )
     return ExitCode.FAILED

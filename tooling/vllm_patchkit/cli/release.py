@@ -90,7 +90,13 @@ def _make(args: argparse.Namespace, console: Console) -> Release:
     from vllm_patchkit.release.make import build_toolkit, make_release
     from vllm_patchkit.version import __version__
 
-    changelog = (args.project / "CHANGELOG.md").read_text(encoding="utf-8")
+    notes = args.project / "CHANGELOG.md"
+    if not notes.is_file():
+        raise UsageError(
+            f"{notes} does not exist: --out publishes the toolkit beside the wheels",
+            hint="name its checkout with --project; --index alone publishes wheels",
+        )
+    changelog = notes.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as scratch:
         console.note("building the toolkit")
         toolkit = build_toolkit(args.project, Path(scratch))

@@ -172,7 +172,7 @@ def require_no_session(folder: Path) -> None:
     if session is not None:
         remedy = f"{session.kind} --continue, --skip or --abort"
         if session.kind == "edit":
-            remedy = "refresh it and close it with: edit --close"
+            remedy = "go on there, then refresh; edit --close deletes it"
         raise UsageError(
             f"{folder.name} is open in a work tree already ({session.kind}): {session.work_tree}",
             hint=remedy,
