@@ -32,13 +32,14 @@ CPU_PYTHON = $(shell ci/find-python.sh 3.12 3.11)
 CPU_TAG = $(if $(findstring 3.12,$(CPU_PYTHON)),cp312,cp311)
 
 .DEFAULT_GOAL := help
-.PHONY: help check lint unit property fuzz release integration stack smoke container test build-wheel reproduce \
+.PHONY: help check lint lint-stack unit property fuzz release integration stack smoke container test build-wheel reproduce \
 	bench image smoke-image base-image env-cpu clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml
+	@echo "making $(VENV), the tools' environment: a minute or two without a word" >&2
 	ci/make-venv.sh $(PYTHON) $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable ".[image,smoke]" --group dev
@@ -51,6 +52,9 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	! command -v shellcheck >/dev/null || shellcheck ci/*.sh ci/image/*.sh .ci/run
+
+lint-stack: $(VENV)/.ready ## every rule for a stack of patches (STACK)
+	$(BIN)/vllm-patchkit lint $(STACK)
 
 unit: $(VENV)/.ready
 	$(PYTEST) build/junit/unit.xml $(PARALLEL) tests/unit
@@ -122,6 +126,7 @@ build/wheel-cpu-%: $(SOURCES) $(PATCHES) | $(VENV)/.ready
 
 build/env-cpu/.requirements: $(CPU_LOCK) | $(VENV)/.ready
 	test -n "$(CPU_PYTHON)"
+	@echo "installing vLLM's requirements, 8 GB: one minute to ten without a word" >&2
 	$(BIN)/uv venv --quiet --clear --python $(CPU_PYTHON) build/env-cpu
 	$(BIN)/uv pip install --quiet --python build/env-cpu --require-hashes --requirement $(CPU_LOCK)
 	touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 COLUMNS = 100
+
+
+@pytest.mark.parametrize("flavor", ["cuda", "cpu"])
+def test_an_environment_is_made_with_the_lock_and_the_wheel_of_one_flavor(flavor: str) -> None:
+    """And with a Python that the lock is complete for, by its own first lines."""
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    (block,) = (one for one in blocks if f"wheel --flavor {flavor})" in one)
+    assert re.findall(r"requirements-(\w+)\.lock", block) == [flavor]
+    head = (ROOT / "wheels" / f"requirements-{flavor}.lock").read_text().partition("\naio")[0]
+    pythons = set(re.findall(r"--python-version (\S+)|CPython (\S+) too", head))
+    assert {"".join(one) for one in pythons} == {"3.11", "3.12"}
+    assert "--python 3.12" in block
+    assert "a 3.11 or 3.12 by its path" in " ".join(page.split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

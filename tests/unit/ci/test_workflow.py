@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -28,9 +29,33 @@ def test_an_auditor_of_workflows_finds_nothing() -> None:
 def test_every_step_is_a_target_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"- run: make (\S+)", WORKFLOW.read_text())
-    assert targets == ["check", "build-wheel", "reproduce", "smoke", "image", "smoke-image"]
+    assert targets == [
+        "check", "lint-stack", "build-wheel", "reproduce", "smoke", "image", "smoke-image",
+    ]  # fmt: skip
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_stack_that_the_workflow_names_is_the_one_that_is_made() -> None:
+    """A fork writes its stack's name in one place, and each target takes it from there."""
+    (name,) = re.findall(r"(?m)^env:\n(?:  .*\n)*?  STACK: (\S+)$", WORKFLOW.read_text())
+    assert (ROOT / "patches" / name / "stack.toml").is_file()
+    for target in ("lint-stack", "build-wheel", "reproduce", "image"):
+        words = ["make", "-n", target]
+        environment = {**os.environ, "STACK": "of-a-fork"}
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        assert "of-a-fork" in done.stdout, target
+
+
+def test_what_installs_for_minutes_says_so_before() -> None:
+    """pip and uv are told to be quiet, so that nothing but these lines tells work from a hang."""
+    for target in (".venv/.ready", "build/env-cpu/.requirements"):
+        words = ["make", "-n", "-B", target]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+        quiet = done.stdout.rindex("install --quiet")
+        assert "without a word" in done.stdout[:quiet], target
 
 
 def test_every_action_is_pinned_by_commit_with_its_release_beside_it() -> None:

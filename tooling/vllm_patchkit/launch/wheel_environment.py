@@ -143,7 +143,10 @@ def require_fit(wheel: Path, lock: Path) -> None:
 def _create(folder: Path, python: Path, lock: Path, console: Console) -> None:
     """Make the environment; what an interrupted run left is removed first."""
     shutil.rmtree(folder, ignore_errors=True)
-    console.note(f"making an environment with {lock.name} (kept in {folder})")
+    console.note(
+        f"making an environment with {lock.name}: gigabytes, one minute to ten without a word "
+        f"(kept in {folder})"
+    )
     try:
         run([*isolated(python, "venv"), folder])
         # The lock is complete; resolving it again, pip would miss a pin for `uvicorn[standard]`
