@@ -10,12 +10,13 @@ import pytest
 
 from support.environments import install, make_stack, write_wheel
 from support.json_page import documented_keys
+from vllm_patchkit.bench.generate import BenchOptions, BenchReport
 from vllm_patchkit.cli import COMMANDS, main
 
 NO_JSON = {"diff", "range-diff", "report", "export", "edit", "completion", "checkpoint"}
 SOURCES = Path(__file__).parents[3] / "tooling" / "vllm_patchkit"
-# Too long to run here: an image, a release, a measurement. Their keys are looked up in the source.
-LONG = {"image": "cli/image.py", "release": "cli/release.py", "bench": "bench/generate.py"}
+# Too long to run here: an image, a release. Their keys are looked up in the source.
+LONG = {"image": "cli/image.py", "release": "cli/release.py"}
 
 Calls = dict[str, list[str]]
 
@@ -59,6 +60,11 @@ def test_the_documented_keys_are_the_printed_ones(
 def test_the_documented_keys_of_long_commands_are_written_by_them(command: str) -> None:
     source = (SOURCES / LONG[command]).read_text()
     assert [key for key in documented_keys()[command] if f'"{key}"' not in source] == []
+
+
+def test_the_documented_keys_of_a_measurement_are_those_of_its_report() -> None:
+    document = BenchReport(options=BenchOptions(), location="env").to_json()
+    assert list(document) == ["format", *documented_keys()["bench"]]
 
 
 def test_every_command_with_json_has_a_row() -> None:
