@@ -152,3 +152,12 @@ def test_an_architecture_that_is_not_there_is_refused_by_name(name, message, hin
 
 def test_models_are_called_by_their_architecture():
     assert short_name("Qwen3MoeForCausalLM") == "qwen3moe"
+
+
+def test_where_no_tokens_are_counted_there_is_no_rate(monkeypatch):
+    """A server's answers are compared and not timed."""
+    sent = []
+    monkeypatch.setattr(events, "send", lambda event, **fields: sent.append(fields))
+    for tokens in (0, 8):
+        events.scenario("server", [], tokens=tokens, seconds=2.0)
+    assert [fields["tokens_per_s"] for fields in sent] == [None, 4.0]

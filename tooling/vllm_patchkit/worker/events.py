@@ -79,7 +79,7 @@ def scenario(
         "requests": requests,
         "tokens": tokens,
         "seconds": round(seconds or 0.0, 4),
-        "tokens_per_s": round(tokens / seconds, 2) if seconds else None,
+        "tokens_per_s": round(tokens / seconds, 2) if tokens and seconds else None,
         "images": [{"height": height, "width": width} for height, width in images],
         "oracle": oracle,
     }
