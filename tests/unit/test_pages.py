@@ -32,3 +32,30 @@ def test_no_line_is_wider_than_a_page(page: Path) -> None:
     lines = page.read_text(encoding="utf-8").splitlines()
     wide = [n for n, line in enumerate(lines, 1) if len(line) > COLUMNS and line[:1] != "|"]
     assert not wide, f"{page.name}: wider than {COLUMNS} columns: lines {wide}"
+
+
+def test_every_picture_is_shown_with_words() -> None:
+    """Words for who does not see it, in a page that is there."""
+    shown = {
+        (page.parent / target).resolve()
+        for page in PAGES
+        for words, target in re.findall(r"!\[([^\]]*)\]\((\S+)\)", page.read_text("utf-8"))
+        if words.strip()
+    }
+    drawn = {*(ROOT / "docs").glob("*.svg"), *(ROOT / "docs" / "performance").glob("*.svg")}
+    assert drawn == shown
+
+
+def test_the_first_page_says_what_emu3_5_is_and_shows_a_run() -> None:
+    before, _, tour = (ROOT / "README.md").read_text("utf-8").partition("\n## Five minutes\n")
+    assert tour
+    assert "**Emu3.5** is" in before
+    assert "](docs/run.svg)" in before
+    assert "](docs/comparison.md)" in tour
+    assert "\n## Beside other tools" not in tour
+
+
+def test_a_folder_of_diffs_leads_to_the_section_about_it() -> None:
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    (row,) = re.findall(r"(?m)^\| .*folder of diffs \|(.*)$", index)
+    assert re.findall(r"\]\((\S+?)\)", row)[0] == "maintaining.md#a-folder-of-diffs-becomes-a-stack"
