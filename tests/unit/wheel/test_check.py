@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,21 @@ def test_the_command_line_says_the_verdict(built: Path, capsys: pytest.CaptureFi
     assert main(["wheel", "--check", str(built), "--json", "--quiet"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["differences"] == ["vllm/engine.py has other bytes"]
+
+
+def test_several_wheels_are_each_checked(
+    built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``wheels/out/vllm-*.whl`` with both flavors built; one that fails fails the call."""
+    other = tmp_path / built.name
+    shutil.copyfile(built, other)
+    words = ["wheel", "--check", str(built), str(other)]
+    assert main(words) == 0
+    assert capsys.readouterr().out.count("byte for byte") == 2
+    change_byte(other, "vllm/engine.py")
+    assert main([*words, "--json", "--quiet"]) == 1
+    reports = json.loads(capsys.readouterr().out)["reports"]
+    assert [bool(report["differences"]) for report in reports] == [False, True]
 
 
 def test_the_command_line_builds(
