@@ -6,15 +6,27 @@ import argparse
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from vllm_patchkit.bench.generate import (
+    GENERAL_HEADER,
+    HEADER,
+    BenchOptions,
+    BenchReport,
+    describe_event,
+    format_general,
+    format_result,
+    measure_generate,
+)
 from vllm_patchkit.cli.options import add_json_option, print_document
 from vllm_patchkit.cli.parser import positive, take_inputs, whole
+from vllm_patchkit.cli.smoke import parse_size
 from vllm_patchkit.errors import UsageError
+from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.host.terminal import Console
-
-if TYPE_CHECKING:
-    from vllm_patchkit.bench.generate import BenchReport
+from vllm_patchkit.launch.base_environment import find_base
+from vllm_patchkit.launch.packages import find_packages
+from vllm_patchkit.launch.subject import Event, find_environment
+from vllm_patchkit.smoke.report import format_json
 
 EXAMPLES = """\
   vllm-patchkit bench generate --python .venv/bin/python --images 1,8,32 --size 8x8
@@ -104,13 +116,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Measure, print each result as it comes, and return the exit code."""
-    from vllm_patchkit.bench.generate import BenchOptions, describe_event, measure_generate
-    from vllm_patchkit.cli.smoke import parse_size
-    from vllm_patchkit.host.files import replace_file
-    from vllm_patchkit.launch.base_environment import find_base
-    from vllm_patchkit.launch.packages import find_packages
-    from vllm_patchkit.launch.subject import Event, find_environment
-    from vllm_patchkit.smoke.report import format_json
 
     size = parse_size(args.size)
     assert size is not None
@@ -161,13 +166,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _render(report: BenchReport, console: Console) -> str:
-    from vllm_patchkit.bench.generate import (
-        GENERAL_HEADER,
-        HEADER,
-        format_general,
-        format_result,
-    )
-
     if report.general:
         lines = [GENERAL_HEADER, *map(format_general, report.general)]
     else:

@@ -19,6 +19,7 @@ from vllm_patchkit.cli.options import (
 )
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.fork.bisect import bisect_stack
 from vllm_patchkit.host.terminal import Console
 
 EXAMPLES = """\
@@ -41,7 +42,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the bisect and name the patch."""
-    from vllm_patchkit.fork.bisect import bisect_stack
 
     if not args.words:
         raise UsageError("which command?", hint="write it after --: bisect myfork -- pytest -x")

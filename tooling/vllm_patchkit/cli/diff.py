@@ -6,6 +6,7 @@ import argparse
 
 from vllm_patchkit.cli.options import add_base_option, add_stack_argument, stack_folder
 from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.fork.compare import net_diff
 from vllm_patchkit.host.terminal import Console, wants_colour
 
 EXAMPLES = """\
@@ -25,7 +26,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the diff."""
-    from vllm_patchkit.fork.compare import net_diff
 
     words = ["--stat=100"] if args.stat else []
     words += ["--color=always"] if wants_colour(console.out) else []

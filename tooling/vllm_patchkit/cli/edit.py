@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vllm_patchkit.cli.options import add_base_option, add_stack_argument, stack_folder
 from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.fork.edit import close_edit, open_edit
 from vllm_patchkit.host.terminal import Console
 
 EXAMPLES = """\
@@ -33,7 +34,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Open or close a work tree."""
-    from vllm_patchkit.fork.edit import close_edit, open_edit
 
     folder = stack_folder(args, console)
     if args.close:

@@ -12,19 +12,26 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from vllm_patchkit.cli.base import find_base, print_origin
 from vllm_patchkit.cli.options import add_json_option, add_step_options, find_open, print_document
 from vllm_patchkit.cli.parser import take_inputs, whole
+from vllm_patchkit.cli.rebase import print_rebased
+from vllm_patchkit.cli.refresh import print_published
 from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.fork.base import load_base, parse_base
+from vllm_patchkit.fork.intake.founding import require_free, squash, write_stack
+from vllm_patchkit.fork.intake.importer import Converted, Imported, convert_patches
+from vllm_patchkit.fork.intake.note import Note
+from vllm_patchkit.fork.intake.resuming import KIND, Order, continue_import, start_import
+from vllm_patchkit.fork.intake.sources import read_patches
+from vllm_patchkit.fork.intake.state import Rules
+from vllm_patchkit.fork.rebase.session import Rebased, abort_session
+from vllm_patchkit.fork.split import split_change
+from vllm_patchkit.fork.store.repository import Change, open_store
+from vllm_patchkit.fork.store.worktree import require_no_session
 from vllm_patchkit.host.terminal import Console
-
-if TYPE_CHECKING:
-    from vllm_patchkit.fork.intake.importer import Converted, Imported
-    from vllm_patchkit.fork.intake.note import Note
-    from vllm_patchkit.fork.intake.state import Rules
-    from vllm_patchkit.fork.rebase.session import Rebased
-    from vllm_patchkit.fork.store.repository import Change
+from vllm_patchkit.stack.metadata import NAME
 
 EXAMPLES = """\
   vllm-patchkit import ./diffs --base vllm==0.11.0 --name myfork
@@ -89,7 +96,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _require_call(args: argparse.Namespace) -> None:
     """Refuse a call that lacks something or contradicts itself."""
-    from vllm_patchkit.stack.metadata import NAME
 
     wanted = {"PATH": args.paths, "--base": args.base}
     if args.base != "?":
@@ -111,8 +117,6 @@ def _require_call(args: argparse.Namespace) -> None:
 
 
 def _rules(args: argparse.Namespace) -> Rules:
-    from vllm_patchkit.fork.intake.state import Rules
-
     return Rules(
         strip=args.strip,
         max_fuzz=args.fuzz,
@@ -125,9 +129,6 @@ def _rules(args: argparse.Namespace) -> Rules:
 
 def _resume(args: argparse.Namespace, console: Console) -> int:
     """Go on with an import that stopped, or give it up."""
-    from vllm_patchkit.cli.rebase import print_rebased
-    from vllm_patchkit.fork.intake.resuming import KIND, continue_import
-    from vllm_patchkit.fork.rebase.session import abort_session
 
     if args.paths:
         raise UsageError(
@@ -142,8 +143,6 @@ def _resume(args: argparse.Namespace, console: Console) -> int:
 
 
 def _print_imported(result: Imported, args: argparse.Namespace, console: Console) -> int:
-    from vllm_patchkit.cli.refresh import print_published
-
     if args.json:
         notes = [{"kind": n.kind, "source": n.source, "text": n.text} for n in result.notes]
         print_document(console, "import", {**result.published.to_json(), "notes": notes})
@@ -157,8 +156,6 @@ def _print_imported(result: Imported, args: argparse.Namespace, console: Console
 def _print_stopped(
     result: tuple[Rebased, Sequence[Note]], args: argparse.Namespace, console: Console
 ) -> int:
-    from vllm_patchkit.cli.rebase import print_rebased
-
     rebased, notes = result
     _print_notes(notes, console)
     return print_rebased(rebased, args, console, command="import")
@@ -173,8 +170,6 @@ def _find_base(args: argparse.Namespace, console: Console) -> int:
     """Say which release the patches were cut from; nothing is imported."""
     from shlex import quote
 
-    from vllm_patchkit.cli.base import find_base, print_origin
-
     words = " ".join(quote(str(path)) for path in args.paths)
     hint = f"vllm-patchkit base {words} --release 0.11.0 --release 0.10.2 fetches some to look at"
     origin = find_base(args.paths, "vllm", (), console, hint=hint)
@@ -188,14 +183,6 @@ def _find_base(args: argparse.Namespace, console: Console) -> int:
 def _import(
     args: argparse.Namespace, rules: Rules, console: Console
 ) -> Imported | tuple[Rebased, Sequence[Note]]:
-    from vllm_patchkit.fork.base import load_base, parse_base
-    from vllm_patchkit.fork.intake.founding import require_free, write_stack
-    from vllm_patchkit.fork.intake.importer import Imported, convert_patches
-    from vllm_patchkit.fork.intake.resuming import Order, start_import
-    from vllm_patchkit.fork.intake.sources import read_patches
-    from vllm_patchkit.fork.store.repository import open_store
-    from vllm_patchkit.fork.store.worktree import require_no_session
-
     folder = args.into / args.name
     require_no_session(folder)
     require_free(folder, force=args.force)
@@ -228,8 +215,6 @@ def _shape(
     args: argparse.Namespace, converted: Sequence[Converted], sources: Sequence[str], root: str
 ) -> list[Change]:
     """Return the patches as they are, as one, or taken apart."""
-    from vllm_patchkit.fork.intake.founding import squash
-    from vllm_patchkit.fork.split import split_change
 
     changes = [one.change for one in converted]
     if args.squash:

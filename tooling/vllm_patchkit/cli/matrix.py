@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vllm_patchkit.cli.options import (
     add_base_option,
@@ -19,11 +19,13 @@ from vllm_patchkit.cli.options import (
     print_document,
     stack_folder,
 )
-from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.fork.droppable import find_dependants
+from vllm_patchkit.fork.edit import load_stack
+from vllm_patchkit.fork.overlap import Overlap, find_crossings, find_overlaps, find_uses
+from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.host.terminal import Console
-
-if TYPE_CHECKING:
-    from vllm_patchkit.fork.overlap import Overlap
+from vllm_patchkit.stack.read import find_stack, read_stack
 
 COLOURS = {"same lines": "red", "needs": "red", "near": "yellow", "same file": "dim"}
 
@@ -43,7 +45,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the relations."""
-    from vllm_patchkit.stack.read import find_stack
 
     folder = stack_folder(args, console)
     if args.other:
@@ -52,11 +53,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _within(folder: Path, as_json: bool, console: Console) -> int:
-    from vllm_patchkit.fork.droppable import find_dependants
-    from vllm_patchkit.fork.edit import load_stack
-    from vllm_patchkit.fork.overlap import find_overlaps, find_uses
-    from vllm_patchkit.fork.store.repository import open_store
-
     with open_store() as store:
         opened = load_stack(store, folder, console)
         needed_by = dict(find_dependants(store, opened))
@@ -86,10 +82,6 @@ def _within(folder: Path, as_json: bool, console: Console) -> int:
 
 
 def _cross(folder: Path, other: Path, as_json: bool, console: Console) -> int:
-    from vllm_patchkit.errors import UsageError
-    from vllm_patchkit.fork.overlap import find_crossings
-    from vllm_patchkit.stack.read import read_stack
-
     left, right = read_stack(folder), read_stack(other)
     if (left.base.distribution, left.base.version) != (right.base.distribution, right.base.version):
         raise UsageError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import (
     add_base_option,
@@ -21,14 +20,16 @@ from vllm_patchkit.cli.options import (
     stack_folder,
 )
 from vllm_patchkit.cli.parser import take_inputs
+from vllm_patchkit.cli.refresh import print_published
 from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.fork.base import parse_base
+from vllm_patchkit.fork.rebase.outcome import PatchReport
+from vllm_patchkit.fork.rebase.progress import StyleRequest
+from vllm_patchkit.fork.rebase.rebase import KIND, continue_rebase, start_rebase
+from vllm_patchkit.fork.rebase.session import Rebased, abort_session
+from vllm_patchkit.fork.rebase.survey import Survey, survey_rebase
 from vllm_patchkit.host.terminal import Console
-
-if TYPE_CHECKING:
-    from vllm_patchkit.fork.rebase.outcome import PatchReport
-    from vllm_patchkit.fork.rebase.progress import StyleRequest
-    from vllm_patchkit.fork.rebase.session import Rebased
-    from vllm_patchkit.fork.rebase.survey import Survey
+from vllm_patchkit.stack.read import read_stack
 
 COLOURS = {"clean": "green", "moved": "green", "upstream": "cyan", "conflict": "red"}
 SHOWN_LINES = 12
@@ -71,8 +72,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Start, resume, give up, or only try."""
-    from vllm_patchkit.fork.rebase.rebase import KIND, continue_rebase
-    from vllm_patchkit.fork.rebase.session import abort_session
 
     folder = _find_folder(args, console)
     if args.abort:
@@ -93,8 +92,6 @@ def _find_folder(args: argparse.Namespace, console: Console) -> Path:
 
 
 def _style(args: argparse.Namespace) -> StyleRequest | None:
-    from vllm_patchkit.fork.rebase.progress import StyleRequest
-
     if args.normalise or args.formatter or args.style_config:
         config = args.style_config and args.style_config.absolute()
         return StyleRequest(command=args.formatter, config=config)
@@ -102,10 +99,6 @@ def _style(args: argparse.Namespace) -> StyleRequest | None:
 
 
 def _start(args: argparse.Namespace, folder: Path, console: Console) -> int:
-    from vllm_patchkit.fork.base import parse_base
-    from vllm_patchkit.fork.rebase.rebase import start_rebase
-    from vllm_patchkit.stack.read import read_stack
-
     if len(args.onto) > 1 and args.checkout:
         raise UsageError("--checkout goes with one --onto", hint="rebase onto one after the other")
     distribution = read_stack(folder).base.distribution
@@ -122,7 +115,6 @@ def _settle(text: str, distribution: str) -> str:
 
     :raises UsageError: it names none; that is said before anything is begun.
     """
-    from vllm_patchkit.fork.base import parse_base
 
     spec = parse_base(text, distribution=distribution)
     return str(spec.wheel or text)
@@ -130,9 +122,6 @@ def _settle(text: str, distribution: str) -> str:
 
 def _follow(result: Rebased, args: argparse.Namespace, console: Console) -> int:
     """Print where a rebase is, and go on to the releases that are to follow."""
-    from vllm_patchkit.fork.base import parse_base
-    from vllm_patchkit.fork.rebase.rebase import start_rebase
-    from vllm_patchkit.stack.read import read_stack
 
     while result.published is not None and result.rest:
         folder = result.published.folder
@@ -147,10 +136,6 @@ def _follow(result: Rebased, args: argparse.Namespace, console: Console) -> int:
 
 
 def _survey(args: argparse.Namespace, folder: Path, console: Console) -> int:
-    from vllm_patchkit.fork.base import parse_base
-    from vllm_patchkit.fork.rebase.survey import survey_rebase
-    from vllm_patchkit.stack.read import read_stack
-
     distribution = read_stack(folder).base.distribution
     targets = [
         parse_base(text, distribution=distribution, checkout=args.checkout) for text in args.onto
@@ -249,7 +234,6 @@ def print_rebased(
     result: Rebased, args: argparse.Namespace, console: Console, *, command: str = "rebase"
 ) -> int:
     """Print where a command that carries patches is, and return its exit code."""
-    from vllm_patchkit.cli.refresh import print_published
 
     if args.json:
         document = {

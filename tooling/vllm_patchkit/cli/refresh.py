@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import (
     add_base_option,
@@ -19,10 +18,10 @@ from vllm_patchkit.cli.options import (
     stack_folder,
 )
 from vllm_patchkit.errors import ExitCode
+from vllm_patchkit.fork.edit import refresh_folder, refresh_session
+from vllm_patchkit.fork.publish import Published
+from vllm_patchkit.fork.store.worktree import find_session
 from vllm_patchkit.host.terminal import Console
-
-if TYPE_CHECKING:
-    from vllm_patchkit.fork.publish import Published
 
 EXAMPLES = """\
   vllm-patchkit refresh                 (inside the work tree, or for the only stack)
@@ -43,8 +42,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Refresh from the work tree, or from the patches themselves."""
-    from vllm_patchkit.fork.edit import refresh_folder, refresh_session
-    from vllm_patchkit.fork.store.worktree import find_session
 
     session = session_here(args)
     folder = stack_folder(args, console, session.folder if session else None)
@@ -65,8 +62,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _check(folder: Path, console: Console, *, as_json: bool) -> int:
-    from vllm_patchkit.fork.edit import refresh_folder
-
     names = refresh_folder(folder, console, check=True)
     assert isinstance(names, tuple)
     if as_json:

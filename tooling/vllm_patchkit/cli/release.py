@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import add_json_option, print_document
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
-
-if TYPE_CHECKING:
-    from vllm_patchkit.release.index import Indexed
-    from vllm_patchkit.release.make import Release
+from vllm_patchkit.release.index import Indexed, add_to_index
+from vllm_patchkit.release.make import Release, build_toolkit, make_release
+from vllm_patchkit.version import __version__
 
 EXAMPLES = """\
   vllm-patchkit release --out build/release wheels/out/*.whl
@@ -72,7 +70,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _index(args: argparse.Namespace, folder: Path | None, console: Console) -> Indexed:
     """Add the wheels to the index: those of the release, which may be signed."""
-    from vllm_patchkit.release.index import add_to_index
 
     wheels = [folder / wheel.name if folder else wheel for wheel in args.wheels]
     if not wheels:
@@ -86,9 +83,6 @@ def _index(args: argparse.Namespace, folder: Path | None, console: Console) -> I
 
 def _make(args: argparse.Namespace, console: Console) -> Release:
     import tempfile
-
-    from vllm_patchkit.release.make import build_toolkit, make_release
-    from vllm_patchkit.version import __version__
 
     notes = args.project / "CHANGELOG.md"
     if not notes.is_file():

@@ -10,16 +10,30 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli.options import add_json_option, add_stack_option, print_document
 from vllm_patchkit.cli.parser import positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
+from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.host.terminal import Console
-
-if TYPE_CHECKING:
-    from vllm_patchkit.smoke import Subject
-    from vllm_patchkit.smoke.options import UpstreamTests
+from vllm_patchkit.launch.base_environment import BASE, find_base, find_place, touched_files
+from vllm_patchkit.launch.packages import find_packages
+from vllm_patchkit.launch.subject import find_environment, make_image_subject, make_wheel_subject
+from vllm_patchkit.launch.supply import find_supply
+from vllm_patchkit.launch.wheel_environment import make_environment
+from vllm_patchkit.smoke import SmokeOptions, Subject, run_against, run_smoke
+from vllm_patchkit.smoke.options import (
+    DEFAULT_TIMEOUT_S,
+    FILE_LIMIT_S,
+    UPSTREAM_TIMEOUT_S,
+    UpstreamTests,
+    module_names,
+)
+from vllm_patchkit.smoke.table import Watch, render
+from vllm_patchkit.smoke.upstream import run_upstream
+from vllm_patchkit.stack.lock import stack_digest
+from vllm_patchkit.stack.read import find_stack, read_stack
+from vllm_patchkit.wheel.sdist import fetch_sdist
 
 EXAMPLES = """\
   vllm-patchkit smoke wheels/out/vllm-0.11.0+myfork.3.cpu-cp312-cp312-manylinux_2_32_x86_64.whl
@@ -30,7 +44,6 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S, UPSTREAM_TIMEOUT_S
 
     what = parser.add_argument_group("the artifact (one of these)")
     what.add_argument("wheel", nargs="?", type=Path, help="a patched wheel")
@@ -124,13 +137,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the smoke and return its exit code."""
-    from vllm_patchkit.launch.base_environment import BASE
-    from vllm_patchkit.launch.packages import find_packages
-    from vllm_patchkit.smoke import SmokeOptions, run_against, run_smoke
-    from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S, UPSTREAM_TIMEOUT_S
-    from vllm_patchkit.smoke.table import Watch, render
-    from vllm_patchkit.smoke.upstream import run_upstream
-    from vllm_patchkit.stack.read import find_stack
 
     signal.signal(signal.SIGTERM, _interrupt)
     stack = find_stack(args.stack) if args.stack else None
@@ -188,8 +194,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _add_upstream_options(parser: argparse.ArgumentParser) -> None:
-    from vllm_patchkit.smoke.options import FILE_LIMIT_S
-
     group = parser.add_argument_group("upstream's own tests instead of scenarios")
     group.add_argument(
         "--upstream-tests",
@@ -215,11 +219,6 @@ def _add_upstream_options(parser: argparse.ArgumentParser) -> None:
 
 def _find_upstream(args: argparse.Namespace, subject: Subject, console: Console) -> UpstreamTests:
     """Return which of the release's tests to run, and from where."""
-    from vllm_patchkit.host.files import file_sha256
-    from vllm_patchkit.launch.base_environment import find_place, touched_files
-    from vllm_patchkit.launch.supply import find_supply
-    from vllm_patchkit.smoke.options import UpstreamTests, module_names
-    from vllm_patchkit.wheel.sdist import fetch_sdist
 
     if not subject.local:
         raise UsageError(
@@ -244,8 +243,6 @@ def _find_base(
     args: argparse.Namespace, subject: Subject, console: Console
 ) -> Iterator[Subject | None]:
     """Give the other side of ``--against``; None without it."""
-    from vllm_patchkit.launch.base_environment import BASE, find_base
-    from vllm_patchkit.launch.subject import make_image_subject
 
     if args.against is None:
         yield None
@@ -276,8 +273,6 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 def _digests(stack: Path | None) -> dict[str, str]:
     if stack is None:
         return {}
-    from vllm_patchkit.stack.lock import stack_digest
-    from vllm_patchkit.stack.read import read_stack
 
     found = read_stack(stack)
     return {found.name: stack_digest(found)}
@@ -289,12 +284,6 @@ def _wants_gpus(args: argparse.Namespace) -> bool:
 
 
 def _find_subject(args: argparse.Namespace, options: object, console: Console) -> Subject:
-    from vllm_patchkit.launch.subject import (
-        find_environment,
-        make_image_subject,
-        make_wheel_subject,
-    )
-
     given = [word for word in (args.wheel, args.python, args.image) if word]
     if len(given) != 1:
         raise UsageError(
@@ -310,7 +299,6 @@ def _find_subject(args: argparse.Namespace, options: object, console: Console) -
     if args.wheel.suffix != ".whl":
         # An environment's folder or interpreter, given where a wheel goes.
         return find_environment(args.wheel)
-    from vllm_patchkit.launch.wheel_environment import make_environment
 
     python = make_environment(args.wheel, args.interpreter, args.requirements, console)
     return make_wheel_subject(args.wheel, python)

@@ -16,7 +16,10 @@ from vllm_patchkit.cli.options import (
     session_here,
 )
 from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.fork.split import split_patch
+from vllm_patchkit.fork.store.worktree import find_session
 from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.read import find_stack, read_stack
 
 EXAMPLES = """\
   vllm-patchkit split slow_steps --patch 0001 --by folder
@@ -43,9 +46,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Split, and print the subjects of the pieces."""
-    from vllm_patchkit.fork.split import split_patch
-    from vllm_patchkit.fork.store.worktree import find_session
-    from vllm_patchkit.stack.read import find_stack, read_stack
 
     session = session_here(args)
     folder = session.folder if session else find_stack(args.stack)

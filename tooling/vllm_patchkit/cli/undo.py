@@ -10,7 +10,9 @@ from pathlib import Path
 
 from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
 from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.fork.edit import list_history, undo
 from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.read import find_stack
 
 EXAMPLES = """\
   vllm-patchkit undo myfork --list
@@ -30,7 +32,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Undo, or list the operations."""
-    from vllm_patchkit.fork.edit import list_history, undo
 
     folder = _find_folder(args.stack)
     if args.list and args.json:
@@ -51,7 +52,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _find_folder(name: str | None) -> Path:
     """Return a stack's folder, also where undo has to bring the folder itself back."""
-    from vllm_patchkit.stack.read import find_stack
 
     try:
         return find_stack(name)
