@@ -6,6 +6,7 @@ import argparse
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from vllm_patchkit.bench.generate import (
     GENERAL_HEADER,
@@ -17,9 +18,8 @@ from vllm_patchkit.bench.generate import (
     format_result,
     measure_generate,
 )
-from vllm_patchkit.cli.options import add_json_option, print_document
-from vllm_patchkit.cli.parser import positive, take_inputs, whole
-from vllm_patchkit.cli.smoke import parse_size
+from vllm_patchkit.cli.options import add_engine_options, add_json_option, print_document
+from vllm_patchkit.cli.parser import parse_size, positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.host.terminal import Console
@@ -46,7 +46,11 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         "--images", default="1,8,32", metavar="N,N", help="images at once, default: %(default)s"
     )
     parser.add_argument(
-        "--size", default="32x32", metavar="HxW", help="in visual tokens, default: %(default)s"
+        "--size",
+        type=parse_size,
+        default="32x32",
+        metavar="HxW",
+        help="in visual tokens, default: %(default)s",
     )
     parser.add_argument(
         "--stagger",
@@ -73,12 +77,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--async-scheduling", action="store_true", help="of both engines")
     parser.add_argument("--cudagraph-mode", metavar="MODE", help="such as FULL (vLLM's default)")
     parser.add_argument("--full-size", action="store_true", help="the published 34 B dimensions")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
-    parser.add_argument(
-        "--tp", type=whole(1), default=1, metavar="N", help="tensor parallel size, default: 1"
-    )
-    parser.add_argument("--quantization", metavar="METHOD", help="such as fp8")
-    parser.add_argument("--dtype", help="of the small model (float32 on a CPU, else bfloat16)")
+    add_engine_options(parser, "of the small model (float32 on a CPU, else bfloat16)")
     parser.add_argument(
         "--rounds", type=whole(1), default=3, help="repetitions, default: 3; medians count"
     )
@@ -88,16 +87,10 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plain-top-k", type=whole(0), metavar="K", help="of plain requests instead"
     )
-    parser.add_argument("--eager", action="store_true", help="no CUDA graphs, no torch.compile")
     parser.add_argument("--in-process", action="store_true", help="engine core in one process")
     parser.add_argument(
-        "--gpu-memory-utilization",
-        type=positive(1),
-        metavar="FRACTION",
-        help="as vllm serve takes it",
-    )
-    parser.add_argument(
         "--timeout",
+        dest="timeout_s",
         type=positive(),
         default=590.0,
         metavar="SECONDS",
@@ -116,21 +109,15 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Measure, print each result as it comes, and return the exit code."""
-
-    size = parse_size(args.size)
-    assert size is not None
     images = parse_numbers("--images", args.images, least=1)
     staggers = parse_numbers("--stagger", args.stagger, least=0, of="numbers of steps")
-    check_stagger(max(staggers), max(images), size)
+    check_stagger(max(staggers), max(images), args.size)
     check_sides(args)
     given = {field.name: getattr(args, field.name, None) for field in fields(BenchOptions)}
-    made = {
+    made: dict[str, Any] = {
         "images": images,
-        "size": size,
         "staggers": staggers,
-        "tensor_parallel_size": args.tp,
         "profile": args.profile is not None,
-        "timeout_s": args.timeout,
         "own": True,
         "unpatched": False,
     }

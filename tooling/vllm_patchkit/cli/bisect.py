@@ -42,7 +42,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the bisect and name the patch."""
-
     if not args.words:
         raise UsageError("which command?", hint="write it after --: bisect myfork -- pytest -x")
     found = bisect_stack(stack_folder(args, console), args.words, console, libraries=args.libraries)

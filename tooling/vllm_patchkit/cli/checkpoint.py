@@ -35,7 +35,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Write it, and print the folder."""
-
     write_checkpoint(find_stack(args.stack), find_environment(args.python), args.folder)
     console.note(f"random weights, the published token ids; vllm serve {args.folder.resolve()}")
     console.result(str(args.folder))

@@ -55,7 +55,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Compose, update, resume or give up."""
-
     if args.check:
         return _check(_find_composed(args), args.json, console)
     if args.abort:

@@ -26,7 +26,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the diff."""
-
     words = ["--stat=100"] if args.stat else []
     words += ["--color=always"] if wants_colour(console.out) else []
     console.raw(net_diff(stack_folder(args, console), console, *words, patch=args.patch))

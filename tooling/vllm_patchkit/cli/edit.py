@@ -34,7 +34,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Open or close a work tree."""
-
     folder = stack_folder(args, console)
     if args.close:
         console.note(f"deleted {close_edit(folder, force=args.force)}")

@@ -53,7 +53,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Export in the form that was asked for."""
-
     folder = stack_folder(args, console)
     if args.checkout:
         return _branch(args, folder, console)

@@ -34,7 +34,6 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``flash-attn``."""
-
     parser.add_argument("--python", help="interpreter of the environment (default: this one)")
     parser.add_argument("--python-version", help="such as 3.12")
     parser.add_argument("--torch", help="such as 2.8")
@@ -50,7 +49,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the file name, or one line for each property that was checked."""
-
     given = _given(args)
     if given is not None and not args.check:
         return _print_file(release_file(given, args.release), args, console)

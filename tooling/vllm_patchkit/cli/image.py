@@ -32,7 +32,6 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``image``."""
-
     parser.add_argument("--flavor", choices=["cuda", "cpu"], help="default: the wheel's, or cuda")
     parser.add_argument(
         "--wheel", type=Path, help="default: that of the stack as it is now, in wheels/out"
@@ -62,7 +61,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Plan, build, and print the digest."""
-
     if args.print_python:
         return _print_python(args, console)
     plan = _make_plan(args)

@@ -96,7 +96,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _require_call(args: argparse.Namespace) -> None:
     """Refuse a call that lacks something or contradicts itself."""
-
     wanted = {"PATH": args.paths, "--base": args.base}
     if args.base != "?":
         wanted["--name"] = args.name
@@ -129,7 +128,6 @@ def _rules(args: argparse.Namespace) -> Rules:
 
 def _resume(args: argparse.Namespace, console: Console) -> int:
     """Go on with an import that stopped, or give it up."""
-
     if args.paths:
         raise UsageError(
             "an import that stopped has its patches already", hint="leave the paths out"
@@ -215,7 +213,6 @@ def _shape(
     args: argparse.Namespace, converted: Sequence[Converted], sources: Sequence[str], root: str
 ) -> list[Change]:
     """Return the patches as they are, as one, or taken apart."""
-
     changes = [one.change for one in converted]
     if args.squash:
         return squash(changes, args.squash, sources)

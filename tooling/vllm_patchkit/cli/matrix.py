@@ -45,7 +45,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the relations."""
-
     folder = stack_folder(args, console)
     if args.other:
         return _cross(folder, find_stack(args.other), args.json, console)

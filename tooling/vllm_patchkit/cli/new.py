@@ -51,7 +51,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Capture the changes as a patch."""
-
     published, captured = capture_patch(
         stack_folder(args, console),
         _package_place(args.place),

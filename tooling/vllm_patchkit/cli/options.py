@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllm_patchkit.cli.parser import take_inputs
+from vllm_patchkit.cli.parser import positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.terminal import Console
 
@@ -42,6 +42,31 @@ def add_target_options(parser: argparse.ArgumentParser, *, nargs: str = "?") -> 
 def add_json_option(parser: argparse._ActionsContainer, what: str) -> None:
     """Add ``--json``; docs/json.md has the keys of every command."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
+
+
+def add_engine_options(parser: argparse._ActionsContainer, dtype: str) -> None:
+    """Declare how the engine is made.
+
+    :param dtype: what ``--dtype`` is of, and its default.
+    """
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    parser.add_argument(
+        "--tp",
+        dest="tensor_parallel_size",
+        type=whole(1),
+        default=1,
+        metavar="N",
+        help="tensor parallel size, default: 1",
+    )
+    parser.add_argument("--quantization", metavar="METHOD", help="such as fp8")
+    parser.add_argument("--dtype", help=dtype)
+    parser.add_argument("--eager", action="store_true", help="no CUDA graphs, no torch.compile")
+    parser.add_argument(
+        "--gpu-memory-utilization",
+        type=positive(1),
+        metavar="FRACTION",
+        help="as vllm serve takes it",
+    )
 
 
 def add_base_option(parser: argparse.ArgumentParser) -> None:

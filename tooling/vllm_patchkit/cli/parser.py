@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -76,6 +77,17 @@ def _reader(kind: type[Any], is_meant: Callable[[Any], bool], wanted: str) -> Ca
         return value
 
     return read
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return height and width of ``HxW``.
+
+    :raises UsageError: it is not that.
+    """
+    found = re.fullmatch(r"([1-9]\d*)[x*]([1-9]\d*)", text)
+    if not found:
+        raise UsageError(f"{text!r} is no image size", hint="height x width, such as 32x32")
+    return int(found[1]), int(found[2])
 
 
 def _require_utf_8(action: argparse.Action, text: str) -> None:

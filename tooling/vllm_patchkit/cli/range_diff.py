@@ -31,7 +31,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the range diff."""
-
     words = ["--no-patch"] if args.summary else []
     words += ["--color=always"] if wants_colour(console.out) else []
     console.raw(range_diff(stack_folder(args, console), args.other or args.rev, console, *words))

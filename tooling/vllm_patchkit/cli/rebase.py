@@ -72,7 +72,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Start, resume, give up, or only try."""
-
     folder = _find_folder(args, console)
     if args.abort:
         console.note(f"deleted {abort_session(folder, KIND)}; {folder} is as it was")
@@ -122,7 +121,6 @@ def _settle(text: str, distribution: str) -> str:
 
 def _follow(result: Rebased, args: argparse.Namespace, console: Console) -> int:
     """Print where a rebase is, and go on to the releases that are to follow."""
-
     while result.published is not None and result.rest:
         folder = result.published.folder
         if not args.json:
@@ -234,7 +232,6 @@ def print_rebased(
     result: Rebased, args: argparse.Namespace, console: Console, *, command: str = "rebase"
 ) -> int:
     """Print where a command that carries patches is, and return its exit code."""
-
     if args.json:
         document = {
             "reports": [report.to_json() for report in result.reports],

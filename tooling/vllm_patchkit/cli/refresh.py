@@ -42,7 +42,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Refresh from the work tree, or from the patches themselves."""
-
     session = session_here(args)
     folder = stack_folder(args, console, session.folder if session else None)
     session = session or find_session(folder)

@@ -70,7 +70,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _index(args: argparse.Namespace, folder: Path | None, console: Console) -> Indexed:
     """Add the wheels to the index: those of the release, which may be signed."""
-
     wheels = [folder / wheel.name if folder else wheel for wheel in args.wheels]
     if not wheels:
         raise UsageError("--index goes with wheels, and none is named")

@@ -45,7 +45,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Gather, format, and write."""
-
     report = gather(args.stack, target=args.target, rebase=args.rebase)
     if args.markdown:
         from vllm_patchkit.report.markdown import format_markdown
@@ -62,7 +61,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def gather(stack: str | None, *, target: str | None = None, rebase: Path | None = None) -> Report:
     """Return the report of a stack, verified against ``target`` where one is named."""
-
     folder = find_stack(stack)
     found, lock = read_stack(folder), read_lock(folder)
     return Report(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_option, print_document
-from vllm_patchkit.cli.parser import positive, take_inputs, whole
+from vllm_patchkit.cli.options import (
+    add_engine_options,
+    add_json_option,
+    add_stack_option,
+    print_document,
+)
+from vllm_patchkit.cli.parser import parse_size, positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.host.terminal import Console
@@ -44,7 +49,6 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-
     what = parser.add_argument_group("the artifact (one of these)")
     what.add_argument("wheel", nargs="?", type=Path, help="a patched wheel")
     what.add_argument("--python", type=Path, metavar="PATH", help="an environment")
@@ -59,6 +63,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("the run")
     run.add_argument(
         "--scenario",
+        dest="scenarios",
         action="append",
         default=[],
         metavar="NAME",
@@ -66,6 +71,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--architecture",
+        dest="architectures",
         action="append",
         default=[],
         metavar="NAME",
@@ -73,7 +79,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--no-own-scenarios",
-        action="store_true",
+        dest="own_scenarios",
+        action="store_false",
         help="do not run what the artifact's stacks declare of their own, which is their code",
     )
     run.add_argument(
@@ -88,22 +95,11 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     )
     _add_upstream_options(parser)
     run.add_argument("--checks-only", action="store_true", help="no model, only the cheap checks")
-    run.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
-    run.add_argument(
-        "--tp", type=whole(1), default=1, metavar="N", help="tensor parallel size, default: 1"
-    )
-    run.add_argument("--quantization", metavar="METHOD", help="such as fp8")
-    run.add_argument("--dtype", help="of the weights (float32 with the tiny checkpoint)")
-    run.add_argument("--eager", action="store_true", help="no CUDA graphs, no torch.compile")
-    run.add_argument(
-        "--gpu-memory-utilization",
-        type=positive(1),
-        metavar="FRACTION",
-        help="as vllm serve takes it",
-    )
+    add_engine_options(run, "of the weights (float32 with the tiny checkpoint)")
     run.add_argument("--port", type=whole(1, 65535), help="of vllm serve (default: any free one)")
     run.add_argument(
         "--timeout",
+        dest="timeout_s",
         type=positive(),
         metavar="SECONDS",
         help=f"of the whole run, default: {DEFAULT_TIMEOUT_S:g}, of upstream's tests "
@@ -112,7 +108,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     real = parser.add_argument_group("a real checkpoint instead of the tiny one")
     real.add_argument("--model", metavar="PATH", help="folder of the checkpoint")
     real.add_argument("--prompt", metavar="TEXT", help="what the images show")
-    real.add_argument("--image-size", metavar="HxW", help="in visual tokens (default 16x16)")
+    real.add_argument(
+        "--image-size", type=parse_size, metavar="HxW", help="in visual tokens (default 16x16)"
+    )
     real.add_argument("--vision-tokenizer", metavar="PATH", help="decode images to PNG with it")
     real.add_argument(
         "--vision-factory", metavar="MODULE:FUNCTION", help="how to load the vision tokenizer"
@@ -137,32 +135,17 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the smoke and return its exit code."""
-
     signal.signal(signal.SIGTERM, _interrupt)
     stack = find_stack(args.stack) if args.stack else None
-    options = SmokeOptions(
-        device=args.device,
-        tensor_parallel_size=args.tp,
-        quantization=args.quantization,
-        dtype=args.dtype,
-        scenarios=tuple(args.scenario),
-        own_scenarios=not args.no_own_scenarios,
-        architectures=tuple(args.architecture),
-        unpatched=args.unpatched,
-        checks_only=args.checks_only,
-        model=args.model,
-        prompt=args.prompt,
-        image_size=parse_size(args.image_size),
-        trust_remote_code=args.trust_remote_code,
-        vision_tokenizer=args.vision_tokenizer,
-        vision_factory=args.vision_factory,
-        gpu_memory_utilization=args.gpu_memory_utilization,
-        port=args.port,
-        eager=args.eager,
-        timeout_s=args.timeout
+    given = {field.name: getattr(args, field.name, None) for field in fields(SmokeOptions)}
+    made: dict[str, Any] = {
+        "scenarios": tuple(args.scenarios),
+        "architectures": tuple(args.architectures),
+        "timeout_s": args.timeout_s
         or (UPSTREAM_TIMEOUT_S if args.upstream_tests else DEFAULT_TIMEOUT_S),
-        digests=_digests(stack),
-    )
+        "digests": _digests(stack),
+    }
+    options = SmokeOptions(**{**given, **made})
     subject = _find_subject(args, options, console)
     packages = find_packages(stack) if options.own_scenarios else {}
     if args.upstream_tests:
@@ -219,7 +202,6 @@ def _add_upstream_options(parser: argparse.ArgumentParser) -> None:
 
 def _find_upstream(args: argparse.Namespace, subject: Subject, console: Console) -> UpstreamTests:
     """Return which of the release's tests to run, and from where."""
-
     if not subject.local:
         raise UsageError(
             "upstream's tests run in an environment, not in an image",
@@ -243,7 +225,6 @@ def _find_base(
     args: argparse.Namespace, subject: Subject, console: Console
 ) -> Iterator[Subject | None]:
     """Give the other side of ``--against``; None without it."""
-
     if args.against is None:
         yield None
     elif args.image and args.against != BASE:
@@ -255,19 +236,6 @@ def _find_base(
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """Return height and width of ``HxW``.
-
-    :raises UsageError: it is not that.
-    """
-    if text is None:
-        return None
-    found = re.fullmatch(r"([1-9]\d*)[x*]([1-9]\d*)", text)
-    if not found:
-        raise UsageError(f"{text!r} is no image size", hint="height x width, such as 32x32")
-    return int(found[1]), int(found[2])
 
 
 def _digests(stack: Path | None) -> dict[str, str]:

@@ -46,7 +46,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Split, and print the subjects of the pieces."""
-
     session = session_here(args)
     folder = session.folder if session else find_stack(args.stack)
     session = session or find_session(folder)

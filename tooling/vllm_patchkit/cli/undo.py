@@ -32,7 +32,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Undo, or list the operations."""
-
     folder = _find_folder(args.stack)
     if args.list and args.json:
         rows = [{"commit": one.commit, "title": one.title} for one in list_history(folder)]
@@ -52,7 +51,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _find_folder(name: str | None) -> Path:
     """Return a stack's folder, also where undo has to bring the folder itself back."""
-
     try:
         return find_stack(name)
     except UsageError:

@@ -28,7 +28,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Check, and print what does not hold; 1 if anything does not."""
-
     if bool(args.identity) != bool(args.issuer):
         raise UsageError("--identity and --issuer go together")
     signer = Signer(identity=args.identity, issuer=args.issuer) if args.identity else None

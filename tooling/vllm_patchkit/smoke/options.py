@@ -102,28 +102,18 @@ class SmokeOptions:
 
         :param expected: what the subject knows of its artifact.
         """
+        values = asdict(self)
+        own, deadline_s = values.pop("own_scenarios"), values.pop("timeout_s")
+        digests = values.pop("digests")
         return {
+            **values,
             "stages": ("artifact", "upstream") if self.upstream else ("artifact",),
             "checks_only": self.checks_only or self.upstream is not None,
-            "upstream": asdict(self.upstream) if self.upstream else {},
-            "own": self.own_scenarios,
-            "architectures": self.architectures,
-            "unpatched": self.unpatched,
-            "preferred": tuple(self.digests),
-            "device": self.device,
-            "tensor_parallel_size": self.tensor_parallel_size,
-            "quantization": self.quantization,
-            "dtype": self.dtype,
+            "upstream": values["upstream"] or {},
+            "own": own,
+            "preferred": tuple(digests),
             "scenarios": self.scenarios or None,
             "model": str(Path(self.model).resolve()) if self.model else None,
-            "prompt": self.prompt,
-            "image_size": self.image_size,
-            "trust_remote_code": self.trust_remote_code,
-            "vision_tokenizer": self.vision_tokenizer,
-            "vision_factory": self.vision_factory,
-            "gpu_memory_utilization": self.gpu_memory_utilization,
-            "port": self.port,
-            "eager": self.eager,
-            "deadline_s": self.timeout_s,
-            "artifact": {**expected, "digests": dict(self.digests)},
+            "deadline_s": deadline_s,
+            "artifact": {**expected, "digests": digests},
         }
