@@ -97,7 +97,7 @@ def _check_requires(metadata: Metadata, release: Target) -> list[Finding]:
     from vllm_patchkit.wheel.narrowing import narrowing_faults
 
     return [
-        Finding(code=Code.REQUIREMENT_INVALID, place=METADATA, message=f"[wheel] requires {fault}")
+        Finding(Code.REQUIREMENT_INVALID, METADATA, f"[wheel] requires {fault}")
         for fault in narrowing_faults(metadata.requires, data)
     ]
 

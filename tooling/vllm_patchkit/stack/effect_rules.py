@@ -25,7 +25,7 @@ def check_effects(stack: Stack, read_base: Read) -> list[Finding]:
             findings += _check_compiles(next(steps))
         except (HunkMismatch, PatchFormatError) as error:
             message = error.message.removeprefix(f"{name}: ")
-            findings.append(Finding(code=Code.DOES_NOT_APPLY, place=name, message=message))
+            findings.append(Finding(Code.DOES_NOT_APPLY, name, message))
             break
     return findings
 
@@ -36,9 +36,7 @@ def _check_compiles(step: Step) -> Iterator[Finding]:
             continue
         fault = compile_fault(content, path)
         if fault is not None:
-            yield Finding(
-                code=Code.DOES_NOT_COMPILE, place=step.patch.name, message=f"{path}: {fault}"
-            )
+            yield Finding(Code.DOES_NOT_COMPILE, step.patch.name, f"{path}: {fault}")
 
 
 def compile_fault(source: bytes, path: str) -> str | None:
@@ -58,22 +56,22 @@ def check_lock(stack: Stack, lock: Lock, read_base: Read) -> Iterator[Finding]:
     """Yield what the lock says otherwise than the stack is; the stack is known to apply."""
     fresh = make_lock(stack, read_base, previous=lock)
     for difference in _differences(lock, fresh):
-        yield Finding(code=Code.LOCK_OUTDATED, place=LOCK, message=difference)
+        yield Finding(Code.LOCK_OUTDATED, LOCK, difference)
     recorded = lock.released.get(stack.version)
     if recorded is not None and recorded != fresh.digest:
         yield Finding(
-            code=Code.BUMP_NEEDED,
-            place=METADATA,
-            message=f"version {stack.version} was released with other content (digest "
+            Code.BUMP_NEEDED,
+            METADATA,
+            f"version {stack.version} was released with other content (digest "
             f"{recorded[:12]}, now {fresh.digest[:12]})",
         )
     for release, hashes in sorted(lock.known.items()):
         missing = [file.path for file in fresh.files if file.path not in hashes]
         if missing:
             yield Finding(
-                code=Code.KNOWN_INCOMPLETE,
-                place=LOCK,
-                message=f"its hashes of {release} lack {len(missing)} files: {missing[0]} ...",
+                Code.KNOWN_INCOMPLETE,
+                LOCK,
+                f"its hashes of {release} lack {len(missing)} files: {missing[0]} ...",
             )
 
 

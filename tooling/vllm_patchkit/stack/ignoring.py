@@ -54,7 +54,4 @@ def check_ignores(ignores: Mapping[str, str], findings: Collection[Finding]) -> 
             faults.append(f"{code} is ignored without a reason")
         elif code not in found:
             faults.append(f"{code} is ignored, and nothing has it any more")
-    return [
-        Finding(code=Code.IGNORE_INVALID, place=METADATA, message=f"[lint.ignore] {fault}")
-        for fault in faults
-    ]
+    return [Finding(Code.IGNORE_INVALID, METADATA, f"[lint.ignore] {fault}") for fault in faults]

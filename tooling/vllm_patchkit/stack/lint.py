@@ -28,7 +28,7 @@ def check_stack(stack: Stack, lock: Lock | None, read_base: Read) -> list[Findin
     findings += check_effects(stack, read_base)
     applies = not any(finding.code is Code.DOES_NOT_APPLY for finding in findings)
     if lock is None:
-        findings.append(_finding(Code.LOCK_MISSING, LOCK, "the stack has no lock"))
+        findings.append(Finding(Code.LOCK_MISSING, LOCK, "the stack has no lock"))
     elif applies:
         findings += check_lock(stack, lock, read_base)
     return findings
@@ -61,10 +61,6 @@ class _Draft:
     broken: frozenset[str] = frozenset()
 
 
-def _finding(code: Code, place: str, message: str) -> Finding:
-    return Finding(code=code, place=place, message=message)
-
-
 def _draft_stack(files: StackFiles) -> _Draft:
     findings = []
     metadata: Metadata | None = None
@@ -72,11 +68,11 @@ def _draft_stack(files: StackFiles) -> _Draft:
     try:
         metadata = parse_metadata(files.metadata, METADATA)
     except StackError as error:
-        findings.append(_finding(Code.METADATA_UNREADABLE, METADATA, error.message))
+        findings.append(Finding(Code.METADATA_UNREADABLE, METADATA, error.message))
     try:
         names = parse_series(files.series, SERIES)
     except StackError as error:
-        findings.append(_finding(Code.SERIES_UNREADABLE, SERIES, error.message))
+        findings.append(Finding(Code.SERIES_UNREADABLE, SERIES, error.message))
     if metadata is None or names is None:
         return _Draft(stack=None, findings=findings)
     findings += _check_series_files(names, files)
@@ -102,7 +98,7 @@ def _draft_patch(name: str, data: bytes) -> tuple[Patch, Finding | None]:
     except PatchFormatError as error:
         message = parse_message(data)
         patch = Patch(name=name, number=patch_number(name), message=message, files=(), data=data)
-        return patch, _finding(Code.DIFF_MALFORMED, name, error.message)
+        return patch, Finding(Code.DIFF_MALFORMED, name, error.message)
 
 
 def _draft_lock(data: bytes | None) -> tuple[Lock | None, list[Finding]]:
@@ -111,18 +107,18 @@ def _draft_lock(data: bytes | None) -> tuple[Lock | None, list[Finding]]:
     try:
         return parse_lock(data, LOCK), []
     except StackError as error:
-        return None, [_finding(Code.LOCK_MALFORMED, LOCK, error.message)]
+        return None, [Finding(Code.LOCK_MALFORMED, LOCK, error.message)]
 
 
 def _check_series_files(names: tuple[str, ...], files: StackFiles) -> Iterator[Finding]:
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield _finding(Code.SERIES_INCOMPLETE, SERIES, f"{name} stands there twice")
+        yield Finding(Code.SERIES_INCOMPLETE, SERIES, f"{name} stands there twice")
     for name in names:
         if name not in files.patches:
-            yield _finding(Code.SERIES_INCOMPLETE, SERIES, f"{name} does not exist")
+            yield Finding(Code.SERIES_INCOMPLETE, SERIES, f"{name} does not exist")
     for name in files.patches:
         if name not in names:
-            yield _finding(Code.SERIES_INCOMPLETE, name, "the patch is not in series")
+            yield Finding(Code.SERIES_INCOMPLETE, name, "the patch is not in series")
 
 
 def _check_parts(stack: Stack, broken: frozenset[str]) -> list[Finding]:
@@ -138,19 +134,19 @@ def _check_numbering(stack: Stack) -> Iterator[Finding]:
     for place, patch in enumerate(stack.patches, 1):
         if patch.number != place:
             message = f"the patch is number {place} of the series, its name says {patch.number}"
-            yield _finding(Code.SERIES_NUMBERING, patch.name, message)
+            yield Finding(Code.SERIES_NUMBERING, patch.name, message)
         subject = patch.message.subject
         expected = patch_name(patch.number, subject)
         if subject and patch.name != expected:
             message = f"its subject makes it {expected}"
-            yield _finding(Code.NAME, patch.name, message)
+            yield Finding(Code.NAME, patch.name, message)
 
 
 def _check_coverage(stack: Stack) -> Iterator[Finding]:
     count = len(stack.patches)
     if stack.patch_count is not None and stack.patch_count != count:
         message = f"patch-count is {stack.patch_count}, the series has {count}"
-        yield _finding(Code.PATCH_COUNT, METADATA, message)
+        yield Finding(Code.PATCH_COUNT, METADATA, message)
     named = {
         value
         for patch in stack.patches
@@ -160,7 +156,7 @@ def _check_coverage(stack: Stack) -> Iterator[Finding]:
     for subsystem in stack.subsystems:
         if subsystem not in named:
             message = f"no patch belongs to subsystem {subsystem!r}"
-            yield _finding(Code.SUBSYSTEM_UNCOVERED, METADATA, message)
+            yield Finding(Code.SUBSYSTEM_UNCOVERED, METADATA, message)
 
 
 def _check_probes(stack: Stack) -> Iterator[Finding]:
@@ -168,19 +164,19 @@ def _check_probes(stack: Stack) -> Iterator[Finding]:
     numbers = {f"{patch.number:04d}" for patch in stack.patches}
     for patch in stack.patches:
         if f"{patch.number:04d}" not in probed:
-            yield _finding(Code.PROBE_MISSING, METADATA, f"no probe looks for {patch.name}")
+            yield Finding(Code.PROBE_MISSING, METADATA, f"no probe looks for {patch.name}")
     for probe in stack.probes:
         if probe.patch not in numbers:
             message = f"a probe is for {probe.patch!r}, which is no patch of the series"
-            yield _finding(Code.PROBE_INVALID, METADATA, message)
+            yield Finding(Code.PROBE_INVALID, METADATA, message)
         fault = _expression_fault(probe.expression)
         if fault is not None:
             message = f"the probe of {probe.patch} is no expression: {fault}"
-            yield _finding(Code.PROBE_INVALID, METADATA, message)
+            yield Finding(Code.PROBE_INVALID, METADATA, message)
         for name in probe.imports:
             if not all(part.isidentifier() for part in name.split(".")):
                 message = f"the probe of {probe.patch} imports {name!r}, which is no module name"
-                yield _finding(Code.PROBE_INVALID, METADATA, message)
+                yield Finding(Code.PROBE_INVALID, METADATA, message)
 
 
 def _expression_fault(expression: str) -> str | None:

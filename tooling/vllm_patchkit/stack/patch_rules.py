@@ -33,12 +33,12 @@ def check_header(patch: Patch, subsystems: tuple[str, ...]) -> Iterator[Finding]
     """Yield what is wrong with the mail header and the message of ``patch``."""
     message = patch.message
     for code, text in (*_header_faults(message), *_trailer_faults(message, subsystems)):
-        yield Finding(code=code, place=patch.name, message=text)
+        yield Finding(code, patch.name, text)
     headers, _ = split_headers(patch.data.decode("utf-8", "replace").split("\n"))
     encoding = headers.get("content-transfer-encoding", "8bit").lower()
     if encoding not in ENCODINGS:
         text = f"the mail is encoded as {encoding}"
-        yield Finding(code=Code.MAIL_ENCODING, place=patch.name, message=text)
+        yield Finding(Code.MAIL_ENCODING, patch.name, text)
 
 
 def _header_faults(message: Message) -> Iterator[tuple[Code, str]]:
@@ -92,11 +92,11 @@ def _is_date(text: str) -> bool:
 def check_content(patch: Patch, root: str) -> Iterator[Finding]:
     """Yield what is wrong with the diff of ``patch``, short of applying it."""
     if not patch.files:
-        yield Finding(code=Code.DIFF_EMPTY, place=patch.name, message="it changes no file")
+        yield Finding(Code.DIFF_EMPTY, patch.name, "it changes no file")
         return
     for diff in patch.files:
         for code, text in (*_file_faults(diff, root), *_line_faults(diff)):
-            yield Finding(code=code, place=patch.name, message=f"{diff.path}: {text}")
+            yield Finding(code, patch.name, f"{diff.path}: {text}")
     if not any(diff.binary for diff in patch.files):
         yield from _check_canonical(patch)
 
@@ -148,8 +148,7 @@ def _check_canonical(patch: Patch) -> Iterator[Finding]:
     offset = next((i for i, line in enumerate(wanted) if found[i : i + 1] != [line]), len(wanted))
     line = patch.data[:start].count(b"\n") + offset + 1
     yield Finding(
-        code=Code.NOT_CANONICAL,
-        place=f"{patch.name}:{line}",
-        message="from here on the diff is not as git format-patch --full-index --no-signature "
-        "writes it",
+        Code.NOT_CANONICAL,
+        f"{patch.name}:{line}",
+        "from here on the diff is not as git format-patch --full-index --no-signature writes it",
     )
