@@ -44,7 +44,6 @@ def _missing(dist: Facts) -> Finding:
     all_of_it = " (all that it brought)" if dist["missing_count"] == dist["checked"] else ""
     return Finding(
         code="files-missing",
-        severity=Severity.ERROR,
         what=f"{dist['name']} {dist['version']}: {dist['missing_count']} of {dist['checked']} files"
         f"{all_of_it} that its RECORD lists are not there: "
         f"{_listed(dist['missing'], dist['missing_count'])}{cache if dangling else ''}",
@@ -57,7 +56,6 @@ def _changed(dist: Facts) -> Finding:
     path, fault = dist["changed"][0]
     return Finding(
         code="files-changed",
-        severity=Severity.ERROR,
         what=f"{dist['name']} {dist['version']}: {dist['changed_count']} installed files "
         f"were changed since: {_listed(dist['changed'], dist['changed_count'])} ({path}: {fault})",
         why="edited by hand, cut short by a full disk, or overwritten by another package; what "
@@ -70,7 +68,6 @@ def _unreadable(dist: Facts) -> Finding:
     folder = PurePosixPath(dist["path"]).parent
     return Finding(
         code="files-unreadable",
-        severity=Severity.ERROR,
         what=f"{dist['name']} {dist['version']}: {dist['unreadable_count']} files that you have no "
         f"permission to read: {_listed(dist['unreadable'], dist['unreadable_count'])}",
         why="imports end with PermissionError, or with 'No module named'",
@@ -95,7 +92,6 @@ def _broken_metadata(facts: Facts) -> Iterator[Finding]:
         if dist["name"] in checked and (dist["broken"] or parse_version(dist) is None):
             yield Finding(
                 code="metadata-broken",
-                severity=Severity.ERROR,
                 what=f"{dist['path']}/METADATA is missing, empty or names no version",
                 why="importlib.metadata answers None for the version, by which vLLM chooses its "
                 "platform, and installers take the package for another one",

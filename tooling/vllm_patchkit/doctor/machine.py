@@ -31,7 +31,6 @@ def check_gpus(facts: Facts) -> Iterator[Finding]:
     if gpus is None or (not gpus["devices"] and not gpus["error"]):
         yield Finding(
             code="gpu-missing",
-            severity=Severity.ERROR,
             what="no NVIDIA GPU: nvidia-smi is not installed or lists none",
             why="a CUDA build ends with 'Failed to infer device type'",
             remedy="run on a GPU host (containers: docker run --gpus all), or install the CPU "
@@ -41,7 +40,6 @@ def check_gpus(facts: Facts) -> Iterator[Finding]:
     if gpus["error"]:
         yield Finding(
             code="driver-broken",
-            severity=Severity.ERROR,
             what=f"nvidia-smi fails: {gpus['error']}",
             why="CUDA cannot start",
             remedy="reinstall the NVIDIA driver, or reboot after its upgrade",
@@ -58,7 +56,6 @@ def _driver(facts: Facts) -> Iterator[Finding]:
     if oldest and is_version(driver) and Version(driver) < oldest:
         yield Finding(
             code="driver-old",
-            severity=Severity.ERROR,
             what=f"the NVIDIA driver is {driver}; torch's CUDA {cuda} needs {oldest} or newer",
             why="CUDA reports 'driver version is insufficient'",
             remedy="upgrade the driver on the host",
@@ -70,7 +67,6 @@ def _visible(facts: Facts) -> Iterator[Finding]:
     if visible is not None and not visible.strip(" ,"):
         yield Finding(
             code="gpu-hidden",
-            severity=Severity.ERROR,
             what="CUDA_VISIBLE_DEVICES is set to nothing",
             why="the machine has GPUs, and torch sees none of them",
             remedy="unset CUDA_VISIBLE_DEVICES, or name the GPUs: CUDA_VISIBLE_DEVICES=0,1",
@@ -115,7 +111,6 @@ def check_model_fits(facts: Facts, need: ModelNeed) -> Iterator[Finding]:
     if len(devices) < ranks:
         yield Finding(
             code="gpu-too-few",
-            severity=Severity.ERROR,
             what=f"tensor_parallel_size {ranks} needs as many GPUs; the machine has {len(devices)}",
             why="the engine ends with a placement error",
             remedy=f"use --tensor-parallel-size {len(devices)}",
@@ -125,7 +120,6 @@ def check_model_fits(facts: Facts, need: ModelNeed) -> Iterator[Finding]:
     if heads % ranks:
         yield Finding(
             code="gpu-heads",
-            severity=Severity.ERROR,
             what=f"{heads} attention heads cannot be split over {ranks} GPUs",
             why="the engine refuses the tensor_parallel_size",
             remedy="choose a tensor_parallel_size that divides the heads",
@@ -145,7 +139,6 @@ def _memory(need: ModelNeed, gpu_bytes: int) -> Iterator[Finding]:
     smaller = weights + WORKSPACE_BYTES <= budget
     yield Finding(
         code="gpu-memory",
-        severity=Severity.ERROR,
         what=f"{need.name} needs about {weights / GIB:.1f} GiB of weights, "
         f"{WORKSPACE_BYTES / GIB:.0f} GiB of workspace and {cache / GIB:.1f} GiB of KV cache for "
         f"one sequence of {length} tokens on each GPU; {budget / GIB:.1f} GiB are granted "
@@ -192,7 +185,6 @@ def check_limits(facts: Facts) -> Iterator[Finding]:
     if is_cpu_build(facts) and facts["cxx_compiler"] is None:
         yield Finding(
             code="cxx-compiler-missing",
-            severity=Severity.ERROR,
             what="no C++ compiler (g++, or what CXX names) on PATH",
             why="the CPU build compiles its sampler at the first token that is drawn and not "
             "greedy: 'No working C++ compiler found', and the engine ends",
@@ -205,7 +197,6 @@ def _memory_limits(facts: Facts) -> Iterator[Finding]:
     if address_space is not None:
         yield Finding(
             code="address-space-limit",
-            severity=Severity.ERROR,
             what=f"the address space is limited to {address_space / GIB:.1f} GiB (ulimit -v)",
             why="CUDA and torch reserve far more addresses than memory: std::bad_alloc",
             remedy="ulimit -v unlimited",

@@ -28,7 +28,7 @@ class Finding:
     """
 
     code: str
-    severity: Severity
+    severity: Severity = Severity.ERROR
     what: str
     why: str
     remedy: str

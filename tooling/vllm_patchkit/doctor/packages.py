@@ -28,7 +28,6 @@ def check_python(facts: Facts) -> Iterator[Finding]:
     if Version(python["version"]) not in SUPPORTED_PYTHON:
         yield Finding(
             code="python-version",
-            severity=Severity.ERROR,
             what=f"{python['executable']} is Python {python['version']}; "
             f"vLLM 0.11.0 supports {SUPPORTED_PYTHON}",
             why="its dependencies have no builds for it, and imports fail in odd places",
@@ -37,7 +36,6 @@ def check_python(facts: Facts) -> Iterator[Finding]:
     if python["implementation"] != "CPython" or python["machine"] != "x86_64":
         yield Finding(
             code="python-platform",
-            severity=Severity.ERROR,
             what=f"{python['implementation']} on {python['machine']}; the wheels are for "
             "CPython on x86_64",
             why="the compiled extensions cannot be loaded",
@@ -51,7 +49,6 @@ def check_vllm(facts: Facts) -> Iterator[Finding]:
     if not dists:
         yield Finding(
             code="vllm-missing",
-            severity=Severity.ERROR,
             what="no vllm distribution is installed",
             why="there is nothing to import or to patch",
             remedy="pip install the wheel that `make build-wheel` writes",
@@ -106,7 +103,6 @@ def _wheel_tags(facts: Facts, dists: list[Facts]) -> Iterator[Finding]:
         if pythons and pythons == exact and here not in exact and "py3" not in exact:
             yield Finding(
                 code="vllm-wrong-python",
-                severity=Severity.ERROR,
                 what=f"{dist['name']} {dist['version']} was built for {'/'.join(sorted(exact))}, "
                 f"and this is {here}",
                 why="its _C extension may not load",
@@ -131,7 +127,6 @@ def _shadowed(facts: Facts, dists: list[Facts]) -> Iterator[Finding]:
     remedy = leave(str(winner.parent.parent if package else winner.parent), str(winner), facts)
     yield Finding(
         code="vllm-shadowed",
-        severity=Severity.ERROR,
         what=f"`import vllm` loads {winner}, not the installed {owner / 'vllm'}",
         why="the patched files are not the ones that run",
         remedy=remedy,
@@ -142,7 +137,6 @@ def _unfound(dist: Facts) -> Finding:
     source = dist["source"]
     return Finding(
         code="vllm-missing",
-        severity=Severity.ERROR,
         what=f"{dist['name']} {dist['version']} is installed in "
         f"{PurePosixPath(dist['path']).parent}, and there is no module vllm"
         + (f": it is an editable install of {source}" if source else ""),
@@ -162,7 +156,6 @@ def check_torch(facts: Facts) -> Iterator[Finding]:
             return  # Its METADATA is broken, which is another finding.
         yield Finding(
             code="torch-missing",
-            severity=Severity.ERROR,
             what="torch is not installed",
             why="vLLM cannot be imported",
             remedy="pip install torch==2.8.0",
@@ -171,7 +164,6 @@ def check_torch(facts: Facts) -> Iterator[Finding]:
     if version.release != TORCH.release:
         yield Finding(
             code="torch-version",
-            severity=Severity.ERROR,
             what=f"torch is {version}; the extensions of vLLM 0.11.0 were compiled against {TORCH}",
             why="torch's C++ interface changes between releases: undefined symbols at import",
             remedy="pip install torch==2.8.0 torchvision==0.23.0",
@@ -180,7 +172,6 @@ def check_torch(facts: Facts) -> Iterator[Finding]:
         missing = ", ".join(build["libraries"])
         yield Finding(
             code="torch-cuda-libraries",
-            severity=Severity.ERROR,
             what=f"torch is a CUDA build, but the libraries of {missing} are not there",
             why="`import torch` ends with 'cannot open shared object file', on CPUs too",
             remedy=f"pip install --force-reinstall --no-deps {' '.join(build['libraries'])} "
@@ -215,7 +206,6 @@ def _flash_attn(facts: Facts) -> Iterator[Finding]:
 def _flash_finding(code: str, what: str, why: str) -> Finding:
     return Finding(
         code=code,
-        severity=Severity.ERROR,
         what=what,
         why=why,
         remedy="vllm-patchkit flash-attn prints the release file that fits; "
@@ -235,7 +225,6 @@ def check_requirements(facts: Facts) -> Iterator[Finding]:
         if version is not None and not works_with.contains(version, prereleases=True):
             yield Finding(
                 code=code,
-                severity=Severity.ERROR,
                 what=f"{name} is {version}; needed beside the rest: {works_with}",
                 why="most requirements of vLLM 0.11.0 have no upper bound, so installers take "
                 "releases that it was never tried with",
@@ -262,7 +251,6 @@ def _unmet(facts: Facts, handled: set[str]) -> Iterator[Finding]:
         if missing:
             yield Finding(
                 code="requirements",
-                severity=Severity.ERROR,
                 what=f"{len(missing)} requirement(s) of vllm {dist['version']} not met: "
                 + ", ".join(sorted(missing)),
                 why="imports fail, some only when a feature is first used",

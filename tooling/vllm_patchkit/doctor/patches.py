@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vllm_patchkit.doctor.model import Finding, Severity
+from vllm_patchkit.doctor.model import Finding
 from vllm_patchkit.errors import PatchkitError
 
 MEANING = {
@@ -41,7 +41,6 @@ def check_patches(stack: Path | None, python: Path) -> list[Finding]:
     return [
         Finding(
             code=f"patches-{found.report.state}",
-            severity=Severity.ERROR,
             what=f"{found.report.stack}: {meaning}{listed}{more}",
             why="guided requests fail at import or, worse, run other code than was tested",
             remedy=remedy,
@@ -52,7 +51,6 @@ def check_patches(stack: Path | None, python: Path) -> list[Finding]:
 def _interrupted(stack: str) -> Finding:
     return Finding(
         code="patches-interrupted",
-        severity=Severity.ERROR,
         what=f"{stack}: an apply or a revert was killed midway",
         why="some files are old and some are new",
         remedy="vllm-patchkit apply (or revert) finishes or undoes it",

@@ -48,7 +48,6 @@ def _shadowed(facts: Facts) -> Iterator[Finding]:
         folder = entry or facts["cwd"]
         yield Finding(
             code="module-shadowed",
-            severity=Severity.ERROR,
             what=f"`import {rows[0][0]}` loads {rows[0][1]}; {folder} hides {names}{more}",
             why="vLLM and what it needs import these names and get other code",
             remedy=leave(entry, rows[0][1], facts)
@@ -64,7 +63,6 @@ def _unseen(facts: Facts) -> Iterator[Finding]:
         minor = ".".join(version.split(".")[:2])
         yield Finding(
             code="venv-other-python",
-            severity=Severity.ERROR,
             what=f"{place['root']} has {', '.join(place['unseen'])}, and its interpreter is "
             f"Python {minor}",
             why="the Python that it was made with was replaced by another; nothing that is "
@@ -74,7 +72,6 @@ def _unseen(facts: Facts) -> Iterator[Finding]:
     elif not facts["python"]["prefix"].startswith(place["root"]):
         yield Finding(
             code="venv-unmarked",
-            severity=Severity.ERROR,
             what=f"{place['root']} has packages but no pyvenv.cfg: {place['unseen'][0]}",
             why="its interpreter takes itself for the system's and sees none of them",
             remedy=f"write pyvenv.cfg anew: python3 -m venv --upgrade {place['root']}",
