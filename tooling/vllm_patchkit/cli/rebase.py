@@ -8,6 +8,7 @@ changes: the answer is which patch breaks on which release.
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from vllm_patchkit.cli.options import (
@@ -141,8 +142,7 @@ def _survey(args: argparse.Namespace, folder: Path, console: Console) -> int:
     surveys = survey_rebase(folder, targets, console, style=_style(args))
     if args.json:
         releases = {
-            survey.onto.version: [report.to_json() for report in survey.reports]
-            for survey in surveys
+            survey.onto.version: [asdict(report) for report in survey.reports] for survey in surveys
         }
         print_document(console, "rebase", {"releases": releases})
     elif args.markdown:
@@ -166,13 +166,13 @@ def _print_surveys(surveys: list[Survey], args: argparse.Namespace, console: Con
 
 
 def _print_forecast(surveys: list[Survey], console: Console) -> None:
-    width = max(len(report.name) for report in surveys[0].reports)
+    width = max(len(report.patch) for report in surveys[0].reports)
     heads = "  ".join(f"{survey.onto.version:>10}" for survey in surveys)
     console.result(f"{'patch':{width}}  {heads}")
     for row in zip(*(survey.reports for survey in surveys), strict=True):
         cells = "  ".join(console.style(f"{cell(report):>10}", COLOURS[report.status])
                           for report in row)  # fmt: skip
-        console.result(f"{row[0].name:{width}}  {cells}")
+        console.result(f"{row[0].patch:{width}}  {cells}")
 
 
 def cell(report: PatchReport) -> str:
@@ -187,7 +187,7 @@ def format_markdown(surveys: list[Survey]) -> str:
     lines = [f"| patch | {heads} |", "| --- |" + " --- |" * len(surveys)]
     for row in zip(*(survey.reports for survey in surveys), strict=True):
         cells = " | ".join(cell(report) for report in row)
-        lines.append(f"| {row[0].name[:4]} {row[0].subject} | {cells} |")
+        lines.append(f"| {row[0].patch[:4]} {row[0].subject} | {cells} |")
     sums = " | ".join(
         f"{sum(report.status == 'conflict' for report in survey.reports)} patches, "
         f"{survey.conflicts} places"
@@ -201,7 +201,7 @@ def _print_reports(
 ) -> None:
     for report in reports:
         status = console.style(f"{report.status:9}", COLOURS.get(report.status, "yellow"))
-        console.result(f"{status} {report.name}")
+        console.result(f"{status} {report.patch}")
         for move in report.moves:
             console.result(f"          {move}")
         for verdict in report.hunks:
@@ -218,7 +218,7 @@ def _print_conflicts(report: PatchReport, console: Console) -> None:
     for conflict in report.conflicts:
         place = f"{conflict.path}:{conflict.line}" if conflict.line else conflict.path
         console.result(f"          {place}: {conflict.kind}")
-        for side, text in (("upstream", conflict.upstream), ("the patch", conflict.patched)):
+        for side, text in (("upstream", conflict.upstream), ("the patch", conflict.patch)):
             lines = text.splitlines()
             if lines:
                 console.result(f"            {side}:")
@@ -234,7 +234,7 @@ def print_rebased(
     """Print where a command that carries patches is, and return its exit code."""
     if args.json:
         document = {
-            "reports": [report.to_json() for report in result.reports],
+            "reports": [asdict(report) for report in result.reports],
             "work_tree": str(result.work_tree) if result.work_tree else None,
             "published": result.published.to_json() if result.published else None,
             "faults": list(result.faults),

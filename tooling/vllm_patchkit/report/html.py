@@ -155,7 +155,7 @@ def _rebases(report: Report) -> Iterator[str]:
     releases = list(report.rebases)
     yield _head("rebase") + _table(["Patch", *releases])
     statuses = {
-        release: {outcome.name: outcome for outcome in outcomes}
+        release: {outcome.patch: outcome for outcome in outcomes}
         for release, outcomes in report.rebases.items()
     }
     for patch in report.stack.patches:

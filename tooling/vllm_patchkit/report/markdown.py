@@ -62,7 +62,7 @@ def _rebases(report: Report) -> Iterator[str]:
         return
     yield "| patch | " + " | ".join(report.rebases) + " |"
     yield "| --- |" + " --- |" * len(report.rebases)
-    statuses = [{item.name: item.status for item in items} for items in report.rebases.values()]
+    statuses = [{item.patch: item.status for item in items} for items in report.rebases.values()]
     for patch in report.stack.patches:
         cells = " | ".join(status.get(patch.name, "") for status in statuses)
         yield f"| {patch.number:04} | {cells} |"

@@ -42,10 +42,10 @@ added
 
 def test_conflicts_are_counted_in_the_lines_of_the_release() -> None:
     first, second = parse_conflicts("x", MARKED)
-    assert (first.line, first.upstream, first.base, first.patched) == (
+    assert (first.line, first.upstream, first.base, first.patch) == (
         2,
         "two\nTWO\n",
         "2\n",
         "zwei\n",
     )
-    assert (second.line, second.upstream, second.patched) == (5, "", "added\n")
+    assert (second.line, second.upstream, second.patch) == (5, "", "added\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from vllm_patchkit.errors import UsageError
@@ -25,20 +26,19 @@ from vllm_patchkit.fork.compose.parents import (
 from vllm_patchkit.fork.edit import OpenStack, load_stack
 from vllm_patchkit.fork.folder import read_folder
 from vllm_patchkit.fork.leftout import FOLDER, find_left_out
-from vllm_patchkit.fork.publish import base_reader, compile_faults, replace_stack
+from vllm_patchkit.fork.publish import base_reader
 from vllm_patchkit.fork.rebase.outcome import PatchReport
 from vllm_patchkit.fork.rebase.progress import Plan
 from vllm_patchkit.fork.rebase.session import (
     Rebased,
-    end_session,
+    advance,
+    end_locked,
     find_finished,
     go_on,
-    list_findings,
     require_session,
     require_unchanged,
-    stop_at_faults,
 )
-from vllm_patchkit.fork.rebase.stopping import carry_on
+from vllm_patchkit.fork.rebase.stopping import Load
 from vllm_patchkit.fork.series import export_patches
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.repository import open_store
@@ -125,9 +125,8 @@ def _start(
         parents=[str(opened.folder.resolve()) for opened in made.parents],
         label=made.title.label,
     )  # fmt: skip
-    return _advance(
-        store, made, session, make_plan(made.folder, made.parents[0], made.pieces), console
-    )
+    plan = make_plan(made.folder, made.parents[0], made.pieces)
+    return _advance(store, made, session, plan, console)
 
 
 def _state(made: Composition) -> str:
@@ -141,12 +140,9 @@ def _state(made: Composition) -> str:
 def _advance(
     store: Repository, made: Composition, session: Session, plan: Plan, console: Console
 ) -> Rebased:
-    base = made.parents[0].base
     patches = [piece.patch for piece in made.pieces]
-    plan, stopped = carry_on(store, patches, base, session, plan, console)
-    if stopped:
-        return Rebased(reports=plan.reports, work_tree=session.work_tree)
-    return _finish(store, made, session, plan)
+    load = Load(store, made.parents[0].base, patches, console)
+    return advance(load, session, plan, partial(_finish, made))
 
 
 def continue_compose(folder: Path, console: Console, *, skip: bool = False) -> Rebased:
@@ -167,27 +163,19 @@ def continue_compose(folder: Path, console: Console, *, skip: bool = False) -> R
         return _advance(store, made, session, plan, console)
 
 
-def _finish(store: Repository, made: Composition, session: Session, plan: Plan) -> Rebased:
+def _finish(made: Composition, load: Load, session: Session, plan: Plan) -> Rebased:
     """Verify the new stack, and only then let it take its place."""
-    base = made.parents[0].base
-    read = base_reader(store, base)
-    patches = export_patches(store, base.commit, plan.tip)
+    patches = export_patches(load.store, load.base.commit, plan.tip)
     source = StackFiles(
         place=str(made.folder),
         metadata=_metadata(made, patches, plan.reports),
         series=format_series(patches),
         patches=patches,
     )
-    locked = lock_stack(source, read, _previous_lock(made))
-    faults = compile_faults(locked.stack, read, skip=frozenset())
-    if faults:
-        return stop_at_faults(store, session, plan, base, faults)
+    locked = lock_stack(source, base_reader(load.store, load.base), _previous_lock(made))
     old = {**_beside(made), **(made.current.files if made.current else {})}
-    names = ", ".join(opened.stack.name for opened in made.parents)
-    return end_session(
-        store, session, plan, made.folder, replace_stack(old, locked),
-        title=f"compose {names}", findings=list_findings(locked, read),
-    )  # fmt: skip
+    title = f"compose {', '.join(opened.stack.name for opened in made.parents)}"
+    return end_locked(load, session, plan, made.folder, old, locked, title=title)
 
 
 def _metadata(

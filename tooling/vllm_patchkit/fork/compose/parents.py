@@ -160,12 +160,9 @@ def make_plan(target: Path, first: OpenStack, pieces: Sequence[Piece]) -> Plan:
     return Plan(
         onto=base.spec,
         target=target,
-        index=0,
         commits=(base.commit, *(piece.after for piece in pieces)),
         befores=tuple(piece.before for piece in pieces),
         tip=base.commit,
-        reports=(),
-        style=None,
     )
 
 

@@ -16,13 +16,14 @@ from vllm_patchkit.fork.intake.importer import Converted
 from vllm_patchkit.fork.rebase.progress import Plan
 from vllm_patchkit.fork.rebase.session import (
     Rebased,
+    advance,
     end_session,
     find_finished,
     go_on,
     require_session,
     require_unchanged,
 )
-from vllm_patchkit.fork.rebase.stopping import carry_on
+from vllm_patchkit.fork.rebase.stopping import Load
 from vllm_patchkit.fork.series import format_patches
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.repository import Change, import_commits, open_store
@@ -74,17 +75,14 @@ def start_import(
     plan = Plan(
         onto=base.spec,
         target=folder.resolve(),
-        index=0,
         commits=(base.commit, *afters),
         befores=tuple(befores),
         tip=base.commit,
-        reports=(),
-        style=None,
     )
     mails = {patch.name: patch.data.decode("latin-1") for patch in patches}
     state = folder_state(read_folder(folder))
     session = Session.begin(folder, KIND, state, work_tree, order=order.to_json(), mails=mails)
-    return _advance(store, patches, base, session, plan, console)
+    return advance(Load(store, base, patches, console), session, plan, _finish)
 
 
 def _chain(converted: Sequence[Converted]) -> Iterator[Change]:
@@ -125,22 +123,9 @@ def _read_patches(
     return patches
 
 
-def _advance(
-    store: Repository,
-    patches: Sequence[Patch],
-    base: BaseTree,
-    session: Session,
-    plan: Plan,
-    console: Console,
-) -> Rebased:
-    plan, stopped = carry_on(store, patches, base, session, plan, console)
-    if stopped:
-        return Rebased(reports=plan.reports, work_tree=session.work_tree)
-    return _finish(store, base, session, plan)
-
-
-def _finish(store: Repository, base: BaseTree, session: Session, plan: Plan) -> Rebased:
+def _finish(load: Load, session: Session, plan: Plan) -> Rebased:
     """Write the stack, lock it, and close the work tree."""
+    store, base = load.store, load.base
     if plan.tip == base.commit:
         raise StackError(
             f"no patch is left to import onto {base.spec}", hint="import --abort ends it"
@@ -173,4 +158,4 @@ def continue_import(folder: Path, console: Console, *, skip: bool = False) -> Re
             make_patch(name, mail.encode("latin-1")) for name, mail in session.plan["mails"].items()
         ]
         session, plan = go_on(store, session, base, skip=skip)
-        return _advance(store, patches, base, session, plan, console)
+        return advance(Load(store, base, patches, console), session, plan, _finish)

@@ -99,7 +99,7 @@ class Carrier:
             )
             landed = self._diff(tip, new_tip)
         report = PatchReport(
-            name=patch.name,
+            patch=patch.name,
             subject=patch.message.subject,
             status=_status(conflicts, own, landed),
             moves=(*_moves(own, landed), *self._explain(as_written)),

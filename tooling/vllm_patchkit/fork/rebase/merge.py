@@ -27,15 +27,15 @@ class Conflict:
     :param kind: git's word for it: ``contents``, ``modify/delete``, ``add/add``, ...
     :param line: where it starts in the new release's file, 1-based; 0 if the whole file is it.
     :param upstream: what the new release (and the patches before) have there.
-    :param patched: what the patch wants there.
+    :param patch: what the patch wants there.
     """
 
     path: str
     kind: str
-    line: int
-    upstream: str
-    base: str
-    patched: str
+    line: int = 0
+    upstream: str = ""
+    base: str = ""
+    patch: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,9 +112,7 @@ def list_conflicts(store: Repository, merged: Merged) -> tuple[Conflict, ...]:
         found += regions or [_whole_file(path, stages)]
     if not merged.clean and not found:
         kind, text = next(item for item in merged.messages if item[0].startswith("CONFLICT"))
-        found.append(
-            Conflict(path="", kind=_short(kind), line=0, upstream=text, base="", patched="")
-        )
+        found.append(Conflict(path="", kind=_short(kind), upstream=text))
     return tuple(found)
 
 
@@ -131,7 +129,7 @@ def _short(kind: str) -> str:
 
 
 def _whole_file(path: str, stages: dict[int, Entry]) -> Conflict:
-    return Conflict(path=path, kind=_kind(stages), line=0, upstream="", base="", patched="")
+    return Conflict(path=path, kind=_kind(stages))
 
 
 def parse_conflicts(path: str, data: bytes, kind: str = "contents") -> list[Conflict]:
@@ -151,7 +149,7 @@ def parse_conflicts(path: str, data: bytes, kind: str = "contents") -> list[Conf
                 line=line,
                 upstream=sides["ours"],
                 base=sides["base"],
-                patched=sides["theirs"],
+                patch=sides["theirs"],
             )
         )
         line += match["ours"].count(b"\n")

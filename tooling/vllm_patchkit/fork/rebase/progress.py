@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,11 @@ class Plan:
 
     onto: BaseSpec
     target: Path
-    index: int
+    index: int = 0
     commits: tuple[str, ...]
     tip: str
-    reports: tuple[PatchReport, ...]
-    style: StyleRequest | None
+    reports: tuple[PatchReport, ...] = ()
+    style: StyleRequest | None = None
     befores: tuple[str, ...] = ()
 
     @property
@@ -53,21 +53,15 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as JSON writes it."""
-        style = self.style
+        style, onto = self.style, asdict(self.onto)
         return {
-            "onto": {
-                "distribution": self.onto.distribution,
-                "version": self.onto.version,
-                "wheel": str(self.onto.wheel) if self.onto.wheel else None,
-                "checkout": str(self.onto.checkout) if self.onto.checkout else None,
-                "revision": self.onto.revision,
-            },
+            "onto": {name: value and str(value) for name, value in onto.items() if name != "pin"},
             "target": str(self.target),
             "index": self.index,
             "commits": list(self.commits),
             "befores": list(self.befores),
             "tip": self.tip,
-            "reports": [report.to_json() for report in self.reports],
+            "reports": [asdict(report) for report in self.reports],
             "normalise": style is not None,
             "formatter": style.command if style else None,
             "style_config": str(style.config) if style and style.config else None,
@@ -76,26 +70,16 @@ class Plan:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Plan:
         """Return the plan that :meth:`to_json` wrote."""
-        onto = document["onto"]
-        style = None
-        if document["normalise"]:
-            config = document["style_config"]
-            style = StyleRequest(
-                command=document["formatter"], config=Path(config) if config else None
-            )
+        onto, config = document["onto"], document["style_config"]
+        style = StyleRequest(command=document["formatter"], config=config and Path(config))
+        paths = {name: onto[name] and Path(onto[name]) for name in ("wheel", "checkout")}
         return cls(
-            onto=BaseSpec(
-                distribution=onto["distribution"],
-                version=onto["version"],
-                wheel=Path(onto["wheel"]) if onto["wheel"] else None,
-                checkout=Path(onto["checkout"]) if onto["checkout"] else None,
-                revision=onto["revision"],
-            ),
+            onto=BaseSpec(**{**onto, **paths}),
             target=Path(document["target"]),
             index=document["index"],
             commits=tuple(document["commits"]),
             befores=tuple(document.get("befores", ())),
             tip=document["tip"],
             reports=tuple(PatchReport.from_json(item) for item in document["reports"]),
-            style=style,
+            style=style if document["normalise"] else None,
         )

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from vllm_patchkit.errors import StackError, UsageError
-from vllm_patchkit.fork.base import BaseSpec, BaseTree, load_base
+from vllm_patchkit.fork.base import BaseSpec, load_base
 from vllm_patchkit.fork.edit import OpenStack, load_stack
 from vllm_patchkit.fork.folder import read_folder
-from vllm_patchkit.fork.publish import base_reader, compile_faults, compose_stack, replace_stack
+from vllm_patchkit.fork.publish import base_reader, compose_stack
 from vllm_patchkit.fork.rebase.progress import Plan, StyleRequest
 from vllm_patchkit.fork.rebase.session import (
     Rebased,
-    end_session,
+    advance,
+    end_locked,
     find_finished,
     go_on,
-    list_findings,
     require_session,
     require_unchanged,
-    stop_at_faults,
 )
-from vllm_patchkit.fork.rebase.stopping import carry_on
+from vllm_patchkit.fork.rebase.stopping import Load
 from vllm_patchkit.fork.rebase.style import restyle_series
 from vllm_patchkit.fork.series import export_patches
-from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.fork.store.worktree import Session, folder_state, require_no_session
 from vllm_patchkit.host.terminal import Console
@@ -66,56 +65,31 @@ def start_rebase(
         plan = Plan(
             onto=onto,
             target=(target or folder).resolve(),
-            index=0,
             commits=(series.base, *series.commits),
             tip=base.commit,
-            reports=(),
             style=style,
         )
         state = folder_state(opened.files)
         session = Session.begin(folder, KIND, state, work_tree, rest=list(rest))
-        return _advance(store, opened, base, session, plan, console)
+        load = Load(store, base, opened.stack.patches, console, opened.series)
+        return advance(load, session, plan, partial(_finish, opened))
 
 
-def _advance(
-    store: Repository,
-    opened: OpenStack,
-    base: BaseTree,
-    session: Session,
-    plan: Plan,
-    console: Console,
-) -> Rebased:
-    """Carry patches until one conflicts or all are done."""
-    plan, stopped = carry_on(
-        store, opened.stack.patches, base, session, plan, console, plain=opened.series
-    )
-    if stopped:
-        return Rebased(reports=plan.reports, work_tree=session.work_tree)
-    return _finish(store, opened, base, session, plan)
-
-
-def _finish(
-    store: Repository, opened: OpenStack, base: BaseTree, session: Session, plan: Plan
-) -> Rebased:
+def _finish(opened: OpenStack, load: Load, session: Session, plan: Plan) -> Rebased:
     """Verify the new stack, and only then let it take the old one's place."""
-    read = base_reader(store, base)
+    store, base = load.store, load.base
     patches = export_patches(store, base.commit, plan.tip)
     if not patches:
         raise StackError(
             f"no patch is left: all of {opened.stack.name} is in {base.spec}",
             hint="rebase --abort, and retire the stack",
         )
+    read, former = base_reader(store, base), base_reader(store, opened.base)
     locked = compose_stack(opened.folder, opened.files, patches, base, read)
-    faults = compile_faults(locked.stack, read, skip=frozenset())
-    if faults:
-        return stop_at_faults(store, session, plan, base, faults)
-    former = base_reader(store, opened.base)
     known = add_known(locked.lock, opened.base.spec.version, former)
     locked = replace(locked, lock=known)
-    return end_session(
-        store, session, plan, plan.target, replace_stack(opened.files, locked),
-        title=f"rebase onto {base.spec}", findings=list_findings(locked, read),
-    )  # fmt: skip
+    title = f"rebase onto {base.spec}"
+    return end_locked(load, session, plan, plan.target, opened.files, locked, title=title)
 
 
 def continue_rebase(folder: Path, console: Console, *, skip: bool = False) -> Rebased:
@@ -133,4 +107,5 @@ def continue_rebase(folder: Path, console: Console, *, skip: bool = False) -> Re
         opened = load_stack(store, session.folder, console)
         base = load_base(store, Plan.from_json(session.plan).onto, console)
         session, plan = go_on(store, session, base, skip=skip)
-        return _advance(store, opened, base, session, plan, console)
+        load = Load(store, base, opened.stack.patches, console, opened.series)
+        return advance(load, session, plan, partial(_finish, opened))

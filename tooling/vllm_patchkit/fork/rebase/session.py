@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vllm_patchkit.diff.model import Read
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.fork.base import BaseTree
-from vllm_patchkit.fork.publish import Published, publish
+from vllm_patchkit.fork.publish import (
+    Published,
+    base_reader,
+    compile_faults,
+    publish,
+    replace_stack,
+)
 from vllm_patchkit.fork.rebase.memory import learn
 from vllm_patchkit.fork.rebase.outcome import PatchReport
 from vllm_patchkit.fork.rebase.progress import Plan, StyleRequest
-from vllm_patchkit.fork.rebase.stopping import has_work_tree, take_resolution, work_tree_at
+from vllm_patchkit.fork.rebase.stopping import (
+    Load,
+    carry_on,
+    has_work_tree,
+    take_resolution,
+    work_tree_at,
+)
 from vllm_patchkit.fork.store.git import Repository, open_repository
 from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.fork.store.worktree import Session, find_session, folder_state
@@ -102,11 +114,19 @@ def go_on(
     return session, plan
 
 
-def stop_at_faults(
-    store: Repository, session: Session, plan: Plan, base: BaseTree, faults: tuple[str, ...]
+def advance(
+    load: Load, session: Session, plan: Plan, finish: Callable[[Load, Session, Plan], Rebased]
 ) -> Rebased:
+    """Carry patches until one conflicts, or all are done and the result can be written."""
+    plan, stopped = carry_on(load, session, plan)
+    if stopped:
+        return Rebased(reports=plan.reports, work_tree=session.work_tree)
+    return finish(load, session, plan)
+
+
+def stop_at_faults(load: Load, session: Session, plan: Plan, faults: tuple[str, ...]) -> Rebased:
     """Leave the finished commits in the work tree, for what does not compile in them."""
-    with work_tree_at(store, _at(session, plan), base.commit, plan):
+    with work_tree_at(load.store, _at(session, plan), load.base.commit, plan):
         pass
     return Rebased(reports=plan.reports, work_tree=session.work_tree, faults=faults)
 
@@ -139,6 +159,25 @@ def end_session(
         rest=tuple(session.plan.get("rest", ())),
         style=plan.style,
     )
+
+
+def end_locked(
+    load: Load,
+    session: Session,
+    plan: Plan,
+    folder: Path,
+    old: Mapping[str, bytes],
+    locked: LockedStack,
+    *,
+    title: str,
+) -> Rebased:
+    """Let a verified stack take the place of ``old``; stop where it does not byte-compile."""
+    read = base_reader(load.store, load.base)
+    faults = compile_faults(locked.stack, read, skip=frozenset())
+    if faults:
+        return stop_at_faults(load, session, plan, faults)
+    files, findings = replace_stack(old, locked), list_findings(locked, read)
+    return end_session(load.store, session, plan, folder, files, title=title, findings=findings)
 
 
 def list_findings(locked: LockedStack, read: Read) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.fork.base import BaseTree
@@ -27,29 +27,35 @@ from vllm_patchkit.stack.model import Patch
 MARKER = b"<<<<<<< "
 
 
-def carry_patches(
-    store: Repository,
-    patches: Sequence[Patch],
-    base: BaseTree,
-    plan: Plan,
-    console: Console,
-    *,
-    plain: Series | None = None,
-) -> tuple[Plan, Merged | None]:
-    """Carry patches until one conflicts or all are done.
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is carried, and onto what.
 
     :param plain: the old commits as they are written, where the plan's are formatted.
+    """
+
+    store: Repository
+    base: BaseTree
+    patches: Sequence[Patch]
+    console: Console
+    plain: Series | None = None
+
+
+def carry_patches(load: Load, plan: Plan) -> tuple[Plan, Merged | None]:
+    """Carry patches until one conflicts or all are done.
+
     :return: how far it came, and the merge that conflicts.
     """
     carrier = Carrier(
-        store=store,
-        patches=patches,
+        store=load.store,
+        patches=load.patches,
         series=plan.series,
-        onto=base.commit,
+        onto=load.base.commit,
         style=plan.style.find(plan.onto) if plan.style else None,
-        plain=plain,
+        plain=load.plain,
     )
-    with console.progress("carry", len(patches), unit="patches", scale=1) as bar:
+    total = len(load.patches)
+    with load.console.progress("carry", total, unit="patches", scale=1) as bar:
         bar.advance(plan.index)
         for step in carrier.carry(plan.tip, plan.index):
             bar.advance(1)
@@ -92,28 +98,19 @@ def _is_stopped(plan: Plan) -> bool:
     return bool(plan.reports) and plan.reports[-1].status == "conflict"
 
 
-def carry_on(
-    store: Repository,
-    patches: Sequence[Patch],
-    base: BaseTree,
-    session: Session,
-    plan: Plan,
-    console: Console,
-    *,
-    plain: Series | None = None,
-) -> tuple[Plan, bool]:
+def carry_on(load: Load, session: Session, plan: Plan) -> tuple[Plan, bool]:
     """Carry patches, through conflicts that were resolved before, to the first new one.
 
     :return: how far it came, and whether it stopped there in the session's work tree.
     """
     while True:
-        plan, merged = carry_patches(store, patches, base, plan, console, plain=plain)
+        plan, merged = carry_patches(load, plan)
         if merged is None:
             return plan, False
-        if not stop_at_conflict(store, base.commit, session, plan, merged):
+        if not stop_at_conflict(load.store, load.base.commit, session, plan, merged):
             return plan, True
-        console.note(f"{plan.reports[-1].name}: resolved as before")
-        plan = take_resolution(store, session, plan, base, skip=False)
+        load.console.note(f"{plan.reports[-1].patch}: resolved as before")
+        plan = take_resolution(load.store, session, plan, load.base, skip=False)
 
 
 def stop_at_conflict(

@@ -50,7 +50,7 @@ def _judge_row(row: Sequence[PatchReport], versions: Sequence[str]) -> PatchFate
     while first and fates[first - 1] == fates[-1]:
         first -= 1
     return PatchFate(
-        patch=row[0].name,
+        patch=row[0].patch,
         subject=row[0].subject,
         fates=fates,
         since=versions[first],
