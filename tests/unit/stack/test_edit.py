@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from vllm_patchkit.errors import StackError
-from vllm_patchkit.stack.edit import edit_metadata, format_toml
+from vllm_patchkit.stack.edit import edit_metadata, format_metadata
+from vllm_patchkit.stack.model import Base, Metadata
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -84,9 +85,13 @@ def test_any_toml_can_be_edited(base: str) -> None:
 @pytest.mark.parametrize("text", ['"', "\\", "line\nline", "\x7f\x01", "日本", "[x]", "'\"'''"])
 def test_any_text_can_be_written(text: str) -> None:
     """A summary of any characters is read again as it is."""
-    data = format_toml({"stack": {"summary": text, "list": [text]}}, format=1)
-    expected = {"format": 1, "stack": {"summary": text, "list": [text]}}
-    assert tomllib.loads(data.decode()) == expected
+    base = Base(distribution="d", version="1", root="r")
+    metadata = Metadata(
+        name="x", label="x", version=1, summary=text, license="", subsystems=(text,),
+        patch_count=None, base=base, probes=(),
+    )  # fmt: skip
+    read = tomllib.loads(format_metadata(metadata).decode())
+    assert (read["stack"]["summary"], read["stack"]["subsystems"]) == (text, [text])
 
 
 def test_a_key_can_be_taken_out() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import zlib
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from vllm_patchkit.archive.entries import (
@@ -59,12 +58,7 @@ class Archive:
     def __enter__(self) -> Archive:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from vllm_patchkit.diff.model import FileDiff, Hunk, Line, Op
 from vllm_patchkit.errors import PatchFormatError
@@ -26,7 +27,8 @@ def reverse_file(diff: FileDiff) -> FileDiff:
     """
     if diff.binary:
         raise PatchFormatError(f"{diff.path}: a binary change cannot be reversed")
-    return FileDiff(
+    return replace(
+        diff,
         old_path=diff.new_path,
         new_path=None if diff.copied else diff.old_path,
         hunks=tuple(map(reverse_hunk, diff.hunks)),
@@ -34,21 +36,17 @@ def reverse_file(diff: FileDiff) -> FileDiff:
         new_mode=diff.old_mode,
         old_blob=diff.new_blob,
         new_blob=diff.old_blob,
-        renamed=diff.renamed,
-        copied=diff.copied,
-        similarity=diff.similarity,
-        dissimilarity=diff.dissimilarity,
     )
 
 
 def reverse_hunk(hunk: Hunk) -> Hunk:
     """Return the hunk with its two sides exchanged, removed lines before added ones."""
-    return Hunk(
+    return replace(
+        hunk,
         old_start=hunk.new_start,
         old_count=hunk.new_count,
         new_start=hunk.old_start,
         new_count=hunk.old_count,
-        section=hunk.section,
         lines=_exchange(hunk.lines),
     )
 

@@ -104,16 +104,12 @@ def replace_stack(old: Mapping[str, bytes], locked: LockedStack) -> dict[str, by
     return {**kept, **own, **new.patches}
 
 
-def wheel_keys(base: BaseTree) -> dict[str, str]:
-    """Return what ``[base]`` says of the wheel that a release was read from."""
-    return {"wheel": base.wheel, "sha256": base.sha256} if base.sha256 else {}
-
-
 def _base_values(metadata: bytes, base: BaseTree) -> dict[str, str | None]:
     """Return what changes in ``[base]``: nothing, unless the base is another release."""
     if parse_metadata(metadata).base.version == base.spec.version:
         return {}
-    return {"version": base.spec.version, "wheel": None, "sha256": None, **wheel_keys(base)}
+    wheel = {"wheel": base.wheel or None, "sha256": base.sha256 or None}
+    return {"version": base.spec.version, **wheel}
 
 
 def _for_base(previous: Lock | None, release: str) -> Lock | None:

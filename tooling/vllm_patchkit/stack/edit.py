@@ -2,42 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vllm_patchkit.errors import StackError
+from vllm_patchkit.stack.model import Metadata, Parent, Smoke
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 
-def format_toml(
-    tables: Mapping[str, Mapping[str, object]],
-    arrays: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
-    **first: object,
-) -> bytes:
-    """Return a TOML document: the keys of ``first``, then each table, then each array of tables."""
-    import tomlkit
+def format_metadata(metadata: Metadata, *comment: str) -> bytes:
+    """Return the text of a new ``stack.toml``, below a comment."""
+    base = metadata.base
+    blocks = [
+        *comment,
+        "format = 1",
+        _table(
+            "[stack]",
+            name=metadata.name,
+            label=metadata.label,
+            version=metadata.version,
+            summary=metadata.summary,
+            **({"license": metadata.license} if metadata.license else {}),
+            subsystems=list(dict.fromkeys(metadata.subsystems)),
+        ),
+        _table(
+            "[base]",
+            distribution=base.distribution,
+            version=base.version,
+            root=base.root,
+            **({"aliases": list(base.aliases)} if base.aliases else {}),
+            **({"wheel": base.wheel, "sha256": base.sha256} if base.sha256 else {}),
+        ),
+        *([_table("[wheel]", requires=list(metadata.requires))] if metadata.requires else []),
+        *map(_format_parent, metadata.parents),
+        *([_format_smoke(metadata.smoke)] if metadata.smoke != Smoke() else []),
+        *(_table("[[probe]]", patch=one.patch, imports=list(one.imports), expression=one.expression)
+          for one in metadata.probes),
+    ]  # fmt: skip
+    return ("\n\n".join(blocks) + "\n").encode("utf-8")
 
-    document = tomlkit.document()
-    for key, value in first.items():
-        document.add(key, tomlkit.item(value))
-    for name, values in tables.items():
-        document.add(tomlkit.nl())
-        table = tomlkit.table()
-        for key, value in values.items():
-            table.add(key, tomlkit.item(value))
-        document.add(name, table)
-    for name, values_of in (arrays or {}).items():
-        entries = tomlkit.aot()
-        for values in values_of:
-            entry = tomlkit.table()
-            entry.update(values)
-            entries.append(entry)
-        if values_of:
-            document.add(tomlkit.nl())
-            document.add(name, entries)
-    return tomlkit.dumps(document).encode("utf-8")
+
+def _table(head: str, **values: object) -> str:
+    """Return a table of strings, integers and lists of strings: in these, TOML writes as JSON."""
+    return "\n".join([head, *(f"{key} = {_value(value)}" for key, value in values.items())])
+
+
+def _value(value: object) -> str:
+    # JSON leaves DEL alone, which TOML wants escaped; escapes of JSON may be halves of a character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _format_parent(parent: Parent) -> str:
+    rows = "".join(f'    "{number} {source}",\n' for number, source in parent.patches.items())
+    table = _table(
+        "[[parent]]",
+        name=parent.name,
+        path=parent.path,
+        label=parent.label,
+        digest=parent.digest,
+    )
+    return f"{table}\npatches = [\n{rows}]"
+
+
+def _format_smoke(smoke: Smoke) -> str:
+    return _table("[smoke]", package=smoke.package, architectures=list(smoke.architectures))
 
 
 def edit_metadata(

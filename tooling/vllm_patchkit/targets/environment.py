@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -225,12 +226,7 @@ def _editable_source(site: Path, distribution: Distribution, base: Base) -> Path
 
 
 def _open_editable(source: Path, distribution: Distribution) -> Folder:
-    owner = Distribution(
-        name=distribution.name,
-        version=distribution.version,
-        dist_info=distribution.dist_info,
-        editable=True,
-    )
+    owner = replace(distribution, editable=True)
     return Folder(
         root=source.resolve(), kind="environment", state=TREE_STATE, distribution=owner, record=None
     )

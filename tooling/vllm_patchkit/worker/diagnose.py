@@ -10,65 +10,55 @@ FAILED = "failed"
 
 # Pattern in the log, kind of problem, message, hint. The first that matches wins; groups of the
 # pattern can be named in the message.
-KNOWN: tuple[tuple[str, str, str, str], ...] = (
+KNOWN: tuple[tuple[str, str, str], ...] = (
     (
         # vLLM also logs the same words when there is enough.
         r"Free memory on device \((?P<free>[^)]*)\) on startup is less",
-        ENVIRONMENT,
         "too little free GPU memory: {free}",
         "free the GPU (nvidia-smi shows who holds it) or give a smaller --gpu-memory-utilization",
     ),
     (
         r"To serve at least one request[^\n]*?\((?P<length>[^)]*)\)[^\n]*",
-        ENVIRONMENT,
         "too little KV cache space for one request of {length} tokens",
         "raise VLLM_CPU_KVCACHE_SPACE (GiB) on a CPU, --gpu-memory-utilization on a GPU",
     ),
     (
         r"No available memory for the cache blocks|Available KV cache memory: -",
-        ENVIRONMENT,
         "no memory is left for the KV cache after loading the model",
         "raise VLLM_CPU_KVCACHE_SPACE (GiB) on a CPU, --gpu-memory-utilization on a GPU",
     ),
     (
         r"(?:CUDA out of memory|OutOfMemoryError)[^\n]*",
-        ENVIRONMENT,
         "the GPU is out of memory",
         "use more GPUs (--tp), fewer images, or --quantization fp8",
     ),
     (
         r"DefaultCPUAllocator: (?:can't|not enough)[^\n]*|^MemoryError|Cannot allocate memory",
-        ENVIRONMENT,
         "this machine is out of memory",
         "close other programs, or lower VLLM_CPU_KVCACHE_SPACE (GiB)",
     ),
     (
         r"(?:Address already in use|address already in use)[^\n]*",
-        ENVIRONMENT,
         "the port is already in use",
         "give another --port, or none to let the system choose",
     ),
     (
         r"No CUDA GPUs are available|Found no NVIDIA driver|libcuda\.so\.1: cannot open",
-        ENVIRONMENT,
         "no usable NVIDIA GPU or driver on this machine",
         "run with --device cpu on a CPU build, or on a machine with a GPU",
     ),
     (
         r"Failed to infer device type",
-        ENVIRONMENT,
         "vLLM found no device that this build can run on",
         "a CUDA build needs a GPU; use a CPU build with --device cpu",
     ),
     (
         r"No working C\+\+ compiler found|InvalidCxxCompiler",
-        ENVIRONMENT,
         "no C++ compiler, which the CPU build needs to draw a token",
         "install g++ (Debian: apt-get install g++), or name another compiler in CXX",
     ),
     (
         r"No space left on device",
-        ENVIRONMENT,
         "the disk is full",
         "make room in the temporary folder (TMPDIR) or in ~/.cache/vllm",
     ),
@@ -89,9 +79,9 @@ def diagnose(log: str, status: int | None) -> dict[str, str]:
     """
     if status is None:
         return _problem(FAILED, "did not end within the time limit", "raise --timeout (seconds)")
-    for pattern, kind, message, hint in KNOWN:
+    for pattern, message, hint in KNOWN:
         if found := re.search(pattern, log, re.MULTILINE):
-            return _problem(kind, message.format(**found.groupdict()), hint)
+            return _problem(ENVIRONMENT, message.format(**found.groupdict()), hint)
     if status == -signal.SIGKILL:
         return _problem(
             ENVIRONMENT, "was killed", "the kernel kills what runs out of memory: dmesg"

@@ -10,7 +10,6 @@ from pathlib import Path
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.fork.compose.metadata import (
     carry_probes,
-    format_metadata,
     make_title,
     merge_requires,
 )
@@ -44,6 +43,7 @@ from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.fork.store.worktree import Session, folder_state, require_no_session
 from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.edit import format_metadata
 from vllm_patchkit.stack.folder import LOCK, StackFiles, make_patch
 from vllm_patchkit.stack.lock import parse_lock, version_label
 from vllm_patchkit.stack.locked import lock_stack
@@ -52,6 +52,7 @@ from vllm_patchkit.stack.read import read_stack
 from vllm_patchkit.stack.series import format_series
 
 KIND = "compose"
+HEAD = "# Made by vllm-patchkit compose; name, label, version, summary and license may be edited."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,7 +207,8 @@ def _metadata(
             parents=describe_parents(made.folder, made.parents, labels, origins),
             probes=tuple(sorted(probes, key=lambda probe: probe.patch)),
             smoke=smoke,
-        )
+        ),
+        HEAD,
     )
 
 

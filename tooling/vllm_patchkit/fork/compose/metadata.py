@@ -1,14 +1,13 @@
-"""The ``stack.toml`` of a composed stack. Pure: stacks in, text out."""
+"""What a composed stack says of itself. Pure: stacks in, values out."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from vllm_patchkit.stack.model import Metadata, Parent, Probe, Smoke, Stack
+from vllm_patchkit.stack.model import Metadata, Probe, Stack
 
 
 def make_title(name: str, label: str, parents: Sequence[Stack]) -> Metadata:
@@ -26,64 +25,6 @@ def make_title(name: str, label: str, parents: Sequence[Stack]) -> Metadata:
         base=parents[0].base,
         probes=(),
     )
-
-
-def format_metadata(metadata: Metadata) -> bytes:
-    """Return the text of ``stack.toml``."""
-    base = metadata.base
-    blocks = [
-        "# Made by vllm-patchkit compose; name, label, version, summary and license may be edited.",
-        "format = 1",
-        _table(
-            "[stack]",
-            name=metadata.name,
-            label=metadata.label,
-            version=metadata.version,
-            summary=metadata.summary,
-            **({"license": metadata.license} if metadata.license else {}),
-            subsystems=list(dict.fromkeys(metadata.subsystems)),
-        ),
-        _table(
-            "[base]",
-            distribution=base.distribution,
-            version=base.version,
-            root=base.root,
-            aliases=list(base.aliases),
-            **({"wheel": base.wheel, "sha256": base.sha256} if base.sha256 else {}),
-        ),
-        *([_table("[wheel]", requires=list(metadata.requires))] if metadata.requires else []),
-        *map(_format_parent, metadata.parents),
-        *([_format_smoke(metadata.smoke)] if metadata.smoke != Smoke() else []),
-        *(_table("[[probe]]", patch=one.patch, imports=list(one.imports), expression=one.expression)
-          for one in metadata.probes),
-    ]  # fmt: skip
-    return ("\n\n".join(blocks) + "\n").encode("utf-8")
-
-
-def _table(head: str, **values: object) -> str:
-    """Return a table of strings, integers and lists of strings: in these, TOML writes as JSON."""
-    return "\n".join([head, *(f"{key} = {_value(value)}" for key, value in values.items())])
-
-
-def _value(value: object) -> str:
-    # JSON leaves DEL alone, which TOML wants escaped; escapes of JSON may be halves of a character.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _format_parent(parent: Parent) -> str:
-    rows = "".join(f'    "{number} {source}",\n' for number, source in parent.patches.items())
-    table = _table(
-        "[[parent]]",
-        name=parent.name,
-        path=parent.path,
-        label=parent.label,
-        digest=parent.digest,
-    )
-    return f"{table}\npatches = [\n{rows}]"
-
-
-def _format_smoke(smoke: Smoke) -> str:
-    return _table("[smoke]", package=smoke.package, architectures=list(smoke.architectures))
 
 
 def merge_requires(requires: Iterable[str]) -> list[str]:

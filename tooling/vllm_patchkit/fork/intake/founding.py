@@ -17,14 +17,13 @@ from vllm_patchkit.fork.publish import (
     compose_stack,
     publish,
     replace_stack,
-    wheel_keys,
 )
 from vllm_patchkit.fork.series import export_patches
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.repository import Change, File, import_commits
-from vllm_patchkit.stack.edit import format_toml
+from vllm_patchkit.stack.edit import format_metadata
 from vllm_patchkit.stack.folder import METADATA, make_patch
-from vllm_patchkit.stack.model import Probe
+from vllm_patchkit.stack.model import Base, Metadata, Probe
 from vllm_patchkit.stack.propose import propose_probe
 
 SUBSYSTEM_TRAILER = re.compile(r"(?m)^Subsystem: *(\S+)$")
@@ -89,16 +88,26 @@ def found_stack(
 ) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """Return the files of a new stack with the commits up to ``tip``, and what does not compile."""
     patches = export_patches(store, base.commit, tip)
-    metadata = format_metadata(
+    metadata = Metadata(
         name=folder.name,
         label=label or re.sub(r"[^a-z0-9]+", ".", folder.name.lower()).strip("."),
+        version=1,
         summary=summary or f"Imported on {base.spec}",
-        base=base,
-        probes=propose_probes(patches, base.root),
-        subsystems=_subsystems(patches),
+        # Nobody said which license the patches have, so none is named.
+        license="",
+        subsystems=tuple(_subsystems(patches)),
+        patch_count=None,
+        base=Base(
+            distribution=base.spec.distribution,
+            version=base.spec.version,
+            root=base.root,
+            wheel=base.wheel,
+            sha256=base.sha256,
+        ),
+        probes=tuple(propose_probes(patches, base.root)),
     )
     read = base_reader(store, base)
-    old = {METADATA: metadata, **left_out}
+    old = {METADATA: format_metadata(metadata), **left_out}
     locked = compose_stack(folder, old, patches, base, read)
     return replace_stack(old, locked), compile_faults(locked.stack, read, skip=frozenset())
 
@@ -114,35 +123,3 @@ def _subsystems(patches: Mapping[str, bytes]) -> list[str]:
     heads = (data.partition(b"\n---\n")[0].decode("utf-8", "replace") for data in patches.values())
     found = (SUBSYSTEM_TRAILER.search(head) for head in heads)
     return list(dict.fromkeys(match[1] for match in found if match)) or [SUBSYSTEM]
-
-
-def format_metadata(
-    *,
-    name: str,
-    label: str,
-    summary: str,
-    base: BaseTree,
-    subsystems: Sequence[str],
-    probes: Sequence[Probe] = (),
-) -> bytes:
-    """Return the ``stack.toml`` of a new stack."""
-    # Nobody said which license the patches have, so none is named.
-    stack = {"name": name, "label": label, "version": 1, "summary": summary}
-    release = {"distribution": base.spec.distribution, "version": base.spec.version}
-    return format_toml(
-        {
-            "stack": {**stack, "subsystems": list(subsystems)},
-            "base": {**release, "root": base.root, **wheel_keys(base)},
-        },
-        {
-            "probe": [
-                {
-                    "patch": probe.patch,
-                    "imports": list(probe.imports),
-                    "expression": probe.expression,
-                }
-                for probe in probes
-            ]
-        },
-        format=1,
-    )
