@@ -20,10 +20,10 @@ from vllm_patchkit.cli.rebase import print_rebased
 from vllm_patchkit.cli.refresh import print_published
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.fork.base import load_base, parse_base
-from vllm_patchkit.fork.intake.founding import require_free, squash, write_stack
+from vllm_patchkit.fork.intake.founding import Order, require_free, squash, write_stack
 from vllm_patchkit.fork.intake.importer import Converted, Imported, convert_patches
 from vllm_patchkit.fork.intake.note import Note
-from vllm_patchkit.fork.intake.resuming import KIND, Order, continue_import, start_import
+from vllm_patchkit.fork.intake.resuming import KIND, continue_import, start_import
 from vllm_patchkit.fork.intake.sources import read_patches
 from vllm_patchkit.fork.intake.state import Rules
 from vllm_patchkit.fork.rebase.session import Rebased, abort_session
@@ -190,22 +190,15 @@ def _import(
         base = load_base(store, parse_base(args.base), console)
         converted, notes = convert_patches(store, base, found.patches, rules, left_out=left_out)
         notes = [*found.notes, *notes]
+        order = Order(label=args.label, summary=args.summary, left_out=left_out)
         if any(one.origins for one in converted):
-            order = Order(label=args.label, summary=args.summary, left_out=left_out)
             started = start_import(
                 store, folder, base, converted, order, console, work_tree=args.dir
             )
             return started, notes
-        published = write_stack(
-            store,
-            folder,
-            base,
-            _shape(args, converted, [patch.source for patch in found.patches], base.root),
-            label=args.label,
-            summary=args.summary,
-            force=args.force,
-            left_out=left_out,
-        )
+        sources = [patch.source for patch in found.patches]
+        changes = _shape(args, converted, sources, base.root)
+        published = write_stack(store, folder, base, changes, order)
     return Imported(published=published, notes=tuple(notes))
 
 

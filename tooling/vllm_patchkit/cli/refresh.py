@@ -18,7 +18,7 @@ from vllm_patchkit.cli.options import (
     stack_folder,
 )
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.fork.edit import refresh_folder, refresh_session
+from vllm_patchkit.fork.edit import list_changed, refresh_folder, refresh_session
 from vllm_patchkit.fork.publish import Published
 from vllm_patchkit.fork.store.worktree import find_session
 from vllm_patchkit.host.terminal import Console
@@ -47,27 +47,21 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     session = session or find_session(folder)
     if args.check:
         return _check(folder, console, as_json=args.json)
-    if session is not None:
-        result = refresh_session(session, console)
-    else:
-        refreshed = refresh_folder(folder, console, check=False)
-        assert not isinstance(refreshed, tuple)
-        result = refreshed
+    found = refresh_session(session, console) if session else refresh_folder(folder, console)
     if args.json:
-        print_document(console, "refresh", result.to_json())
+        print_document(console, "refresh", found.to_json())
     else:
-        print_published(result, console)
+        print_published(found, console)
     return ExitCode.OK
 
 
 def _check(folder: Path, console: Console, *, as_json: bool) -> int:
-    names = refresh_folder(folder, console, check=True)
-    assert isinstance(names, tuple)
+    names = list_changed(folder, console)
     if as_json:
-        print_document(console, "refresh", {"stack": str(folder), "changed": list(names)})
-        return ExitCode.FAILED if names else ExitCode.OK
-    for name in names:
-        console.result(f"{name} is not as git format-patch would write it")
+        print_document(console, "refresh", {"stack": str(folder), "changed": names})
+    else:
+        for name in names:
+            console.result(f"{name} is not as git format-patch would write it")
     return ExitCode.FAILED if names else ExitCode.OK
 
 

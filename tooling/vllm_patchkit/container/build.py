@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +126,8 @@ def build_image(
         if wheelhouse:
             arguments |= stack.enter_context(serve_wheelhouse(wheelhouse))
             network = "host"
-        _run_build(client, plan, arguments, log, use_cache=use_cache, network=network)
+        options = {"nocache": not use_cache, "network_mode": network, "buildargs": arguments}
+        _run_build(client, plan, log, **options)
     if not log.image:
         raise ImageError("the engine ended the build without an image", hint="see its own log")
     image = _finish(client, plan, log, tags)
@@ -147,15 +148,7 @@ def _find_id(client: APIClient, name: str) -> str | None:
         return None
 
 
-def _run_build(
-    client: APIClient,
-    plan: ImagePlan,
-    arguments: Mapping[str, str],
-    log: BuildLog,
-    *,
-    use_cache: bool,
-    network: str | None,
-) -> None:
+def _run_build(client: APIClient, plan: ImagePlan, log: BuildLog, **options: Any) -> None:
     files = plan.context_files()
     context = stream_context(files, epoch=plan.epoch)
     with engine_errors("docker build"):
@@ -166,12 +159,10 @@ def _run_build(
                 fileobj=cast(IO[bytes], _counted(context, bar.advance)),
                 custom_context=True,
                 dockerfile=DOCKERFILE,
-                buildargs=dict(arguments),
-                nocache=not use_cache,
-                network_mode=network,
                 decode=True,
                 rm=True,
                 forcerm=True,
+                **options,
             )
         for line in answer:
             log.add(line)

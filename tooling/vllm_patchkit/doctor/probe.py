@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from vllm_patchkit.doctor.probe_files import check_files, distributions, needed, torn
-from vllm_patchkit.doctor.probe_path import FOLDERS, SEEN
+from vllm_patchkit.doctor.probe_path import FOLDERS, SEEN, listdir
 from vllm_patchkit.doctor.probe_place import environment, foreign_libraries, shadows
 
 FAULTS = ("missing", "changed", "unreadable")
@@ -124,10 +124,7 @@ def missing_cuda_libraries(torch_folder: str) -> list[str]:
 def flash_attn_build() -> dict[str, Any] | None:
     """The file and the C++ ABI of flash-attn's extension."""
     for folder in FOLDERS:
-        try:
-            names = sorted(n for n in os.listdir(folder) if n.startswith("flash_attn_2_cuda"))
-        except OSError:
-            continue
+        names = [name for name in listdir(folder) if name.startswith("flash_attn_2_cuda")]
         if names:
             return {"file": names[0], "cxx11_abi": abi_of(os.path.join(folder, names[0]))}
     return None

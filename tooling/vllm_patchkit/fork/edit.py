@@ -209,19 +209,24 @@ def _publish_patches(
     return publish(store, folder, composed, title=title, faults=faults)
 
 
-def refresh_folder(folder: Path, console: Console, *, check: bool) -> tuple[str, ...] | Published:
-    """Export every patch again, and write them back; or only return the names that would change.
+def refresh_folder(folder: Path, console: Console) -> Published:
+    """Export every patch again, and write them back.
 
     :raises StackError: the hunks of a patch do not apply exactly.
     """
     with open_store() as store:
         opened = load_stack(store, folder, console, edited=True)
         patches = export_patches(store, opened.base.commit, opened.series.tip)
-        if check:
-            own = {patch.name: patch.data for patch in opened.stack.patches}
-            names = sorted(patches.keys() | own.keys())
-            return tuple(name for name in names if patches.get(name) != own.get(name))
         return _publish_patches(store, folder, opened.files, patches, opened.base, title="refresh")
+
+
+def list_changed(folder: Path, console: Console) -> list[str]:
+    """Return the names of the patches that :func:`refresh_folder` would change."""
+    with open_store() as store:
+        opened = load_stack(store, folder, console)
+        patches = export_patches(store, opened.base.commit, opened.series.tip)
+    own = {patch.name: patch.data for patch in opened.stack.patches}
+    return sorted(name for name in patches.keys() | own if patches.get(name) != own.get(name))
 
 
 def append_patch(store: Repository, opened: OpenStack, commit: str, *, title: str) -> Published:

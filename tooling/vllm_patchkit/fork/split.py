@@ -144,8 +144,7 @@ def _trees(
     for path, changed in sorted(changes.items()):
         group = group_of(place_of(path, changes), way, root)
         groups.setdefault(group, {})[path] = changed.after
-    tree = repository.find_object(f"{before}^{{tree}}")
-    assert tree is not None
+    tree = repository.tree_of(before)
     for name, entries in sorted(groups.items()):
         tree = put_blobs(repository, tree, entries)
         yield name, tree
@@ -154,8 +153,7 @@ def _trees(
 def _hunk_trees(repository: Repository, before: str, after: str) -> Iterator[tuple[str, str]]:
     """Yield a piece a hunk; a file that is added, deleted or renamed is one piece."""
     old, new = repository.list_tree(before), repository.list_tree(after)
-    tree = repository.find_object(f"{before}^{{tree}}")
-    assert tree is not None
+    tree = repository.tree_of(before)
     changed = repository.changes(before, after)
     pieces: dict[str, list[FileDiff]] = {}
     for diff in parse_diff(repository.run(*DIFF, before, after), source="diff"):

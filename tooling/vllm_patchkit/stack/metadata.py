@@ -45,11 +45,8 @@ def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
         )
     stack = document.table("stack")
     base = document.table("base")
-    probes = document.take("probe", list, [])
-    parents = document.take("parent", list, [])
-    lint = document.table("lint") if "lint" in document.values else None
-    wheel = document.table("wheel") if "wheel" in document.values else None
-    smoke = document.table("smoke") if "smoke" in document.values else None
+    probes, parents = document.tables("probe"), document.tables("parent")
+    lint, wheel, smoke = map(document.optional, ("lint", "wheel", "smoke"))
     metadata = Metadata(
         name=stack.match("name", NAME),
         label=stack.match("label", LABEL),
@@ -59,11 +56,11 @@ def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
         subsystems=stack.strings("subsystems"),
         patch_count=stack.take("patch-count", int) if "patch-count" in stack.values else None,
         base=_parse_base(base),
-        probes=tuple(_parse_probe(entry, n, source) for n, entry in enumerate(probes, 1)),
+        probes=tuple(map(_parse_probe, probes)),
         requires=_parse_requires(wheel) if wheel else (),
         smoke=_parse_smoke(smoke) if smoke else Smoke(),
         ignores=_parse_ignores(lint) if lint else {},
-        parents=tuple(_parse_parent(entry, n, source) for n, entry in enumerate(parents, 1)),
+        parents=tuple(map(_parse_parent, parents)),
     )
     if metadata.version < 1:
         raise StackError(f"{source}: [stack] version is {metadata.version}; it counts from 1")
@@ -119,10 +116,7 @@ def _parse_base(table: _Table) -> Base:
     )
 
 
-def _parse_parent(entry: object, number: int, source: str) -> Parent:
-    if not isinstance(entry, dict):
-        raise StackError(f"{source}: [[parent]] {number} is not a table")
-    table = _Table(entry, source, f"[[parent]] {number}")
+def _parse_parent(table: _Table) -> Parent:
     found = [PARENT_PATCH.fullmatch(text) for text in table.strings("patches")]
     if None in found:
         raise StackError(f"{table.place('patches')}: each is 'NNNN' and 16 hex digits")
@@ -153,10 +147,7 @@ def _parse_requires(table: _Table) -> tuple[str, ...]:
     return requires
 
 
-def _parse_probe(entry: object, number: int, source: str) -> Probe:
-    if not isinstance(entry, dict):
-        raise StackError(f"{source}: [[probe]] {number} is not a table")
-    table = _Table(entry, source, f"[[probe]] {number}")
+def _parse_probe(table: _Table) -> Probe:
     probe = Probe(
         patch=table.take("patch", str),
         imports=table.strings("imports", ()),
@@ -203,6 +194,16 @@ class _Table:
         if key not in self.values:
             raise StackError(f"{self.source}: the table [{key}] is missing")
         return _Table(self.take(key, dict), self.source, f"[{key}]")
+
+    def optional(self, key: str) -> _Table | None:
+        return self.table(key) if key in self.values else None
+
+    def tables(self, key: str) -> list[_Table]:
+        entries = self.take(key, list, [])
+        for number, entry in enumerate(entries, 1):
+            if not isinstance(entry, dict):
+                raise StackError(f"{self.source}: [[{key}]] {number} is not a table")
+        return [_Table(one, self.source, f"[[{key}]] {n}") for n, one in enumerate(entries, 1)]
 
     def require_all_read(self) -> None:
         unknown = sorted(set(self.values) - self.read)

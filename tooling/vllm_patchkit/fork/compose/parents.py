@@ -115,10 +115,8 @@ def make_pieces(
         for place, patch in enumerate(opened.stack.patches):
             source = source_digest(patch)
             held = known.pop((index, source), None)
-            found = _piece(opened, place) if held is None or current is None else (
-                _piece(current, held)
-            )  # fmt: skip
-            pieces.append(_owned(found, index, source))
+            found = (opened, place) if held is None or current is None else (current, held)
+            pieces.append(_piece(*found, index, source))
     if current is not None:
         own = [n for n, one in enumerate(current.stack.patches) if not current.stack.parent_of(one)]
         pieces += [_piece(current, place) for place in own]
@@ -139,18 +137,13 @@ def _known(current: OpenStack) -> dict[tuple[int, str], int]:
     }
 
 
-def _piece(opened: OpenStack, place: int) -> Piece:
+def _piece(opened: OpenStack, place: int, parent: int | None = None, source: str = "") -> Piece:
     return Piece(
         patch=opened.stack.patches[place],
         before=opened.series.parent(place),
         after=opened.series.commits[place],
-        parent=None,
-    )
-
-
-def _owned(piece: Piece, parent: int, source: str) -> Piece:
-    return Piece(
-        patch=piece.patch, before=piece.before, after=piece.after, parent=parent, source=source
+        parent=parent,
+        source=source,
     )
 
 

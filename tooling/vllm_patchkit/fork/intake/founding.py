@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.fork.base import BaseTree
@@ -29,6 +31,29 @@ from vllm_patchkit.stack.propose import propose_probe
 SUBSYSTEM_TRAILER = re.compile(r"(?m)^Subsystem: *(\S+)$")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What the new stack shall be, beside its patches.
+
+    :param left_out: files to keep beside the patches.
+    """
+
+    label: str | None
+    summary: str | None
+    left_out: Mapping[str, bytes]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as JSON writes it."""
+        parts = {name: data.decode("latin-1") for name, data in self.left_out.items()}
+        return {"label": self.label, "summary": self.summary, "left_out": parts}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Order:
+        """Return the value that :meth:`to_json` wrote."""
+        parts = {name: text.encode("latin-1") for name, text in document["left_out"].items()}
+        return cls(label=document["label"], summary=document["summary"], left_out=parts)
+
+
 def squash(patches: Sequence[Change], subject: str, sources: Sequence[str]) -> list[Change]:
     """Return the changes as one, by the first one's author."""
     files: dict[str, File | None] = {}
@@ -46,22 +71,11 @@ def write_stack(
     folder: Path,
     base: BaseTree,
     changes: Sequence[Change],
-    *,
-    label: str | None,
-    summary: str | None,
-    force: bool,
-    left_out: Mapping[str, bytes],
+    order: Order,
 ) -> Published:
-    """Commit the changes, export them as a stack into ``folder``, and lock it.
-
-    :param left_out: files to keep beside the patches.
-    :raises UsageError: the folder exists and not ``force``.
-    """
-    require_free(folder, force=force)
+    """Commit the changes, export them as a stack into ``folder``, and lock it."""
     tip = import_commits(store, base.commit, changes)[-1]
-    files, faults = found_stack(
-        store, folder, base, tip, label=label, summary=summary, left_out=left_out
-    )
+    files, faults = found_stack(store, folder, base, tip, order)
     return publish(store, folder, files, title=f"import {len(changes)} patches", faults=faults)
 
 
@@ -81,18 +95,15 @@ def found_stack(
     folder: Path,
     base: BaseTree,
     tip: str,
-    *,
-    label: str | None,
-    summary: str | None,
-    left_out: Mapping[str, bytes],
+    order: Order,
 ) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """Return the files of a new stack with the commits up to ``tip``, and what does not compile."""
     patches = export_patches(store, base.commit, tip)
     metadata = Metadata(
         name=folder.name,
-        label=label or re.sub(r"[^a-z0-9]+", ".", folder.name.lower()).strip("."),
+        label=order.label or re.sub(r"[^a-z0-9]+", ".", folder.name.lower()).strip("."),
         version=1,
-        summary=summary or f"Imported on {base.spec}",
+        summary=order.summary or f"Imported on {base.spec}",
         # Nobody said which license the patches have, so none is named.
         license="",
         subsystems=tuple(_subsystems(patches)),
@@ -107,7 +118,7 @@ def found_stack(
         probes=tuple(propose_probes(patches, base.root)),
     )
     read = base_reader(store, base)
-    old = {METADATA: format_metadata(metadata), **left_out}
+    old = {METADATA: format_metadata(metadata), **order.left_out}
     locked = compose_stack(folder, old, patches, base, read)
     return replace_stack(old, locked), compile_faults(locked.stack, read, skip=frozenset())
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vllm_patchkit.diff.format import format_diff
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.fork.base import BaseTree, load_base
 from vllm_patchkit.fork.folder import read_folder
-from vllm_patchkit.fork.intake.founding import found_stack
+from vllm_patchkit.fork.intake.founding import Order, found_stack
 from vllm_patchkit.fork.intake.importer import Converted
 from vllm_patchkit.fork.rebase.progress import Plan
 from vllm_patchkit.fork.rebase.session import (
@@ -33,29 +32,6 @@ from vllm_patchkit.stack.folder import make_patch
 from vllm_patchkit.stack.model import Patch
 
 KIND = "import"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
-    """What the new stack shall be, beside its patches.
-
-    :param left_out: files to keep beside the patches.
-    """
-
-    label: str | None
-    summary: str | None
-    left_out: Mapping[str, bytes]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the value as JSON writes it."""
-        parts = {name: data.decode("latin-1") for name, data in self.left_out.items()}
-        return {"label": self.label, "summary": self.summary, "left_out": parts}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Order:
-        """Return the value that :meth:`to_json` wrote."""
-        parts = {name: text.encode("latin-1") for name, text in document["left_out"].items()}
-        return cls(label=document["label"], summary=document["summary"], left_out=parts)
 
 
 def start_import(
@@ -131,10 +107,7 @@ def _finish(load: Load, session: Session, plan: Plan) -> Rebased:
             f"no patch is left to import onto {base.spec}", hint="import --abort ends it"
         )
     order = Order.from_json(session.plan["order"])
-    files, faults = found_stack(
-        store, session.folder, base, plan.tip,
-        label=order.label, summary=order.summary, left_out=order.left_out,
-    )  # fmt: skip
+    files, faults = found_stack(store, session.folder, base, plan.tip, order)
     title = f"import {sum(name.endswith('.patch') for name in files)} patches"
     return end_session(store, session, plan, session.folder, files, title=title, faults=faults)
 

@@ -93,7 +93,7 @@ class Carrier:
             tree = settle_for_patch(self.store, merged)
         new_tip = tip
         landed: tuple[FileDiff, ...] = ()
-        if tree != self.store.find_object(f"{tip}^{{tree}}"):
+        if tree != self.store.tree_of(tip):
             new_tip = self.store.write_commit(
                 tree, [tip], author_of(patch.message), commit_message(patch)
             )
@@ -133,8 +133,7 @@ class Carrier:
         divergent = [path for path in touched if path in self._divergent]
         if not divergent:
             return merge_patch(self.store, before=before, after=after, onto=tip)
-        tree = self.store.find_object(f"{tip}^{{tree}}")
-        assert tree is not None
+        tree = self.store.tree_of(tip)
         styled = restyle_tree(self.store, self.style, tree, divergent)
         onto = self.store.write_commit(styled, [tip], NOBODY, "style\n")
         merged = merge_patch(self.store, before=before, after=after, onto=onto)

@@ -58,8 +58,7 @@ def merge_patch(store: Repository, *, before: str, after: str, onto: str) -> Mer
     git derives the merge base from history, so ``onto``'s tree is given a commit whose only
     parent is ``before``. (``merge-tree --merge-base`` does the same since git 2.40.)
     """
-    tree = store.find_object(f"{onto}^{{tree}}")
-    assert tree is not None
+    tree = store.tree_of(onto)
     ours = store.write_commit(tree, [before], NOBODY, "onto\n")
     argv = ("merge-tree", "--write-tree", "--messages", "-z", ours, after)
     done = store.capture(*argv)

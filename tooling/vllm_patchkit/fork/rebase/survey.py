@@ -51,7 +51,6 @@ def survey_rebase(
             series = opened.series
             if found is not None:
                 console.note(f"format with {found.name}")
-            if found is not None:
                 series = restyle_series(store, found, patches, series)
             carrier = Carrier(
                 store=store,

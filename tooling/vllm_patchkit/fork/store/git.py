@@ -247,6 +247,12 @@ class Repository:
         oid: str | bytes = found[0]
         return oid.decode() if isinstance(oid, bytes) else oid
 
+    def tree_of(self, commit: str) -> str:
+        """Return the id of a commit's tree."""
+        tree = self.find_object(f"{commit}^{{tree}}")
+        assert tree is not None
+        return tree
+
     def write_object(self, kind: str, data: bytes) -> str:
         """Store an object (``blob``, ``tree`` or ``commit``) and return its id."""
         # Not by GitPython's database, which starts a process for each since 3.2.
