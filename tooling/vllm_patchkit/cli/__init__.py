@@ -206,7 +206,7 @@ def _fail(
             from vllm_patchkit.cli.options import print_document
 
             what = {"message": error.message, "hint": error.hint, "exit_code": code}
-            print_document(console, call.command, {"error": what})
+            print_document(call, console, {"error": what})
         console.out.flush()
     except OSError:
         # Nobody is left to tell but by the code, which Python's own last flush must not change.

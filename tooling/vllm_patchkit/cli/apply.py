@@ -11,7 +11,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_stack_option, add_target_options, print_change, print_json
+from vllm_patchkit.cli.options import (
+    add_stack_option,
+    add_target_options,
+    print_change,
+    print_document,
+)
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
@@ -45,8 +50,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         output=args.out,
         console=console,
     )
-    if args.json:
-        print_json(console, "apply", answer)
-    else:
+    if not print_document(args, console, answer):
         print_change(answer, console)
     return ExitCode.OK

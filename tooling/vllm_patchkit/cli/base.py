@@ -45,15 +45,13 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Look, and print."""
     origin = find_base(args.paths, args.distribution, args.release, console)
-    if args.json:
-        document = {
-            "best": origin.best.spec.version if origin.best else None,
-            "verdict": origin.verdict,
-            "releases": {one.spec.version: one.files for one in origin.candidates},
-            "left_out": origin.left_out,
-        }
-        print_document(console, "base", document)
-    else:
+    document = {
+        "best": origin.best.spec.version if origin.best else None,
+        "verdict": origin.verdict,
+        "releases": {one.spec.version: one.files for one in origin.candidates},
+        "left_out": origin.left_out,
+    }
+    if not print_document(args, console, document):
         print_origin(origin, console)
     sound = origin.best is not None and not origin.best.count("other") and not origin.left_out
     return ExitCode.OK if sound else ExitCode.FAILED

@@ -145,9 +145,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if args.profile and report.profile:
         replace_file(args.profile, report.profile.encode())
         console.note(f"wrote {args.profile}")
-    if args.json:
-        print_document(console, "bench", report.to_json())
-    else:
+    if not print_document(args, console, report.to_json()):
         console.result(_render(report, console))
     return int(report.exit_code)
 

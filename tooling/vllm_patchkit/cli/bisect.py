@@ -14,7 +14,7 @@ from vllm_patchkit.cli.options import (
     add_base_option,
     add_json_option,
     add_stack_argument,
-    print_json,
+    print_document,
     stack_folder,
 )
 from vllm_patchkit.cli.parser import take_inputs
@@ -45,8 +45,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if not args.words:
         raise UsageError("which command?", hint="write it after --: bisect myfork -- pytest -x")
     found = bisect_stack(stack_folder(args, console), args.words, console, libraries=args.libraries)
-    if args.json:
-        print_json(console, "bisect", found)
+    if print_document(args, console, found):
         return ExitCode.OK if found.culprit is not None else ExitCode.FAILED
     console.note(f"the command ran {found.runs} times")
     if found.culprit is not None:

@@ -56,7 +56,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Compose, update, resume or give up."""
     if args.check:
-        return _check(_find_composed(args), args.json, console)
+        return _check(args, _find_composed(args), console)
     if args.abort:
         console.note(f"deleted {abort_session(_find_open(args), KIND)}; no stack was changed")
         return ExitCode.OK
@@ -66,7 +66,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         result = update_compose(_find_composed(args), console, work_tree=args.dir)
     else:
         result = _start(args, console)
-    return print_rebased(result, args, console, command="compose")
+    return print_rebased(result, args, console)
 
 
 def _start(args: argparse.Namespace, console: Console) -> Rebased:
@@ -102,13 +102,9 @@ def _find_open(args: argparse.Namespace) -> Path:
     return find_open(args, _named(args) or args.name, "a composition", "compose NAME")
 
 
-def _check(folder: Path, as_json: bool, console: Console) -> int:
+def _check(args: argparse.Namespace, folder: Path, console: Console) -> int:
     lines = changed_parents(folder, read_stack(folder))
-    if as_json:
-        print_document(console, "compose", {"changed": lines})
-        return ExitCode.FAILED if lines else ExitCode.OK
-    for line in lines:
-        console.result(line)
-    if lines:
+    if not print_document(args, console, {"changed": lines}) and lines:
+        console.result("\n".join(lines))
         console.note(f"carry it over: vllm-patchkit compose {folder.name} --update")
     return ExitCode.FAILED if lines else ExitCode.OK

@@ -85,15 +85,13 @@ def execute(args: argparse.Namespace, console: Console) -> int:
                 max_model_len=args.max_model_len,
             )
     diagnosis = diagnose(facts, subject=subject, need=need, more=more)
-    if args.json:
-        document = {
-            "subject": diagnosis.subject,
-            "healthy": diagnosis.healthy,
-            "summary": dict(diagnosis.summary),
-            "findings": [asdict(finding) for finding in diagnosis.findings],
-        }
-        print_document(console, "doctor", document)
-    else:
+    document = {
+        "subject": diagnosis.subject,
+        "healthy": diagnosis.healthy,
+        "summary": dict(diagnosis.summary),
+        "findings": [asdict(finding) for finding in diagnosis.findings],
+    }
+    if not print_document(args, console, document):
         _render(diagnosis, console)
     return ExitCode.OK if diagnosis.healthy else ExitCode.FAILED
 

@@ -57,10 +57,9 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if not args.check:
         return _print_file(release_file(environment, args.release), args, console)
     findings = check_installed(folders, environment)
-    if args.json:
-        rows = [dataclasses.asdict(finding) for finding in findings]
-        print_document(console, "flash-attn", {"findings": rows})
-        misfit = any(finding.fits is False for finding in findings)
+    misfit = any(finding.fits is False for finding in findings)
+    rows = [dataclasses.asdict(finding) for finding in findings]
+    if print_document(args, console, {"findings": rows}):
         return ExitCode.FAILED if misfit else ExitCode.OK
     marks = {True: ("fits", "green"), False: ("does not fit", "red"), None: ("unknown", "yellow")}
     for finding in findings:
@@ -73,16 +72,14 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             console.result(
                 textwrap.fill(finding.why, WIDTH, initial_indent=start, subsequent_indent=indent)
             )
-    if all(finding.fits is not False for finding in findings):
+    if not misfit:
         return ExitCode.OK
     console.note(f"the file that fits: {release_file(environment, args.release)}")
     return ExitCode.FAILED
 
 
 def _print_file(name: str, args: argparse.Namespace, console: Console) -> int:
-    if args.json:
-        print_document(console, "flash-attn", {"file": name})
-    else:
+    if not print_document(args, console, {"file": name}):
         console.result(name)
     return ExitCode.OK
 

@@ -48,9 +48,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             identify(target, python=args.python, stacks=args.stack)
             for target in args.target or [None]
         ]
-    if args.json:
-        print_reports(console, "identify", answers)
-    else:
+    if not print_reports(args, console, answers):
         for answer in answers:
             _print(answer, console, named=bool(args.stack))
     return ExitCode.OK

@@ -7,6 +7,7 @@ without rights, with the wheel's provenance and SBOM inside. Equal inputs give a
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from vllm_patchkit.cli.options import add_json_option, print_document
@@ -79,7 +80,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         network=args.network,
         pull=not args.no_pull,
     )
-    _report(image, console, as_json=args.json)
+    _report(args, image, console)
     return ExitCode.OK
 
 
@@ -126,19 +127,15 @@ def _print_python(args: argparse.Namespace, console: Console) -> int:
     return ExitCode.OK
 
 
-def _report(image: BuiltImage, console: Console, *, as_json: bool) -> None:
-    if as_json:
-        document = {
-            "digest": image.digest,
-            "tags": list(image.tags),
-            "reproducible_id": image.sealed,
-            "layers": [
-                {"digest": layer.digest, "size_bytes": layer.size_bytes} for layer in image.layers
-            ],
-        }
-        print_document(console, "image", document)
+def _report(args: argparse.Namespace, image: BuiltImage, console: Console) -> None:
+    document = {
+        "digest": image.digest,
+        "tags": list(image.tags),
+        "reproducible_id": image.sealed,
+        "layers": [asdict(layer) for layer in image.layers],
+    }
+    if print_document(args, console, document):
         return
-
     for layer, name in zip(image.layers, OWN_LAYERS, strict=True):
         console.note(f"layer {layer.digest[7:19]} {layer.size_bytes / 1e6:9.1f} MB  {name}")
     if not image.sealed:

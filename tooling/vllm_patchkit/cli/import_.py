@@ -137,13 +137,12 @@ def _resume(args: argparse.Namespace, console: Console) -> int:
         console.note(f"deleted {abort_session(folder, KIND)}; nothing was imported")
         return ExitCode.OK
     result = continue_import(folder, console, skip=args.skip)
-    return print_rebased(result, args, console, command="import")
+    return print_rebased(result, args, console)
 
 
 def _print_imported(result: Imported, args: argparse.Namespace, console: Console) -> int:
-    if args.json:
-        notes = [{"kind": n.kind, "source": n.source, "text": n.text} for n in result.notes]
-        print_document(console, "import", {**result.published.to_json(), "notes": notes})
+    notes = [{"kind": n.kind, "source": n.source, "text": n.text} for n in result.notes]
+    if print_document(args, console, {**result.published.to_json(), "notes": notes}):
         return ExitCode.OK
     _print_notes(result.notes, console)
     print_published(result.published, console)
@@ -156,7 +155,7 @@ def _print_stopped(
 ) -> int:
     rebased, notes = result
     _print_notes(notes, console)
-    return print_rebased(rebased, args, console, command="import")
+    return print_rebased(rebased, args, console)
 
 
 def _print_notes(notes: Sequence[Note], console: Console) -> None:

@@ -48,9 +48,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Print every finding; 1 if there is one."""
     folder = find_stack(args.stack)
     findings, ignored = lint_all(folder, base=args.base, ignore=args.ignore, console=console)
-    if args.json:
-        print_document(console, "lint", _document(folder.name, findings, ignored))
-    else:
+    if not print_document(args, console, _document(folder.name, findings, ignored)):
         for group in _group(findings):
             _print_group(group, console)
         count = len(findings)

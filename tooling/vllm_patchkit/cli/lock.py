@@ -60,15 +60,13 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         console=console,
     )
     label = version_label(done.stack, done.lock)
-    if args.json:
-        outcome = {
-            "path": str(done.path),
-            "changed": done.changed,
-            "label": label,
-            "digest": done.lock.digest,
-        }
-        print_document(console, "lock", outcome)
-    else:
+    outcome = {
+        "path": str(done.path),
+        "changed": done.changed,
+        "label": label,
+        "digest": done.lock.digest,
+    }
+    if not print_document(args, console, outcome):
         if not done.changed:
             state = "is up to date"
         else:

@@ -47,28 +47,27 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the relations."""
     folder = stack_folder(args, console)
     if args.other:
-        return _cross(folder, find_stack(args.other), args.json, console)
-    return _within(folder, args.json, console)
+        return _cross(args, folder, find_stack(args.other), console)
+    return _within(args, folder, console)
 
 
-def _within(folder: Path, as_json: bool, console: Console) -> int:
+def _within(args: argparse.Namespace, folder: Path, console: Console) -> int:
     with open_store() as store:
         opened = load_stack(store, folder, console)
         needed_by = dict(find_dependants(store, opened))
     patches = opened.stack.patches
     overlaps = find_overlaps(patches)
     uses = find_uses(patches)
-    if as_json:
-        document = {
-            "overlaps": [_to_json(item) for item in overlaps],
-            "droppable": {name: blocked is None for name, blocked in needed_by.items()},
-            "needed_by": {name: blocked for name, blocked in needed_by.items() if blocked},
-            "uses": [
-                {"first": first, "second": second, "names": names}
-                for (first, second), names in uses.items()
-            ],
-        }
-        print_document(console, "matrix", document)
+    document = {
+        "overlaps": [_to_json(item) for item in overlaps],
+        "droppable": {name: blocked is None for name, blocked in needed_by.items()},
+        "needed_by": {name: blocked for name, blocked in needed_by.items() if blocked},
+        "uses": [
+            {"first": first, "second": second, "names": names}
+            for (first, second), names in uses.items()
+        ],
+    }
+    if print_document(args, console, document):
         return ExitCode.OK
     _print_overlaps(overlaps, console)
     for name, blocked in needed_by.items():
@@ -80,7 +79,7 @@ def _within(folder: Path, as_json: bool, console: Console) -> int:
     return ExitCode.OK
 
 
-def _cross(folder: Path, other: Path, as_json: bool, console: Console) -> int:
+def _cross(args: argparse.Namespace, folder: Path, other: Path, console: Console) -> int:
     left, right = read_stack(folder), read_stack(other)
     if (left.base.distribution, left.base.version) != (right.base.distribution, right.base.version):
         raise UsageError(
@@ -88,9 +87,7 @@ def _cross(folder: Path, other: Path, as_json: bool, console: Console) -> int:
             hint="rebase one of them first",
         )
     crossings = find_crossings(left.patches, right.patches)
-    if as_json:
-        print_document(console, "matrix", {"overlaps": [_to_json(item) for item in crossings]})
-    else:
+    if not print_document(args, console, {"overlaps": [_to_json(item) for item in crossings]}):
         _print_overlaps(crossings, console)
     return ExitCode.OK
 

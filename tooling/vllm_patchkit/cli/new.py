@@ -62,9 +62,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     console.note(f"taken against the {captured.against}:")
     for path, file in sorted(captured.files.items()):
         console.note(f"  {'deleted' if file is None else 'changed'} {path}")
-    if args.json:
-        print_document(console, "new", published.to_json())
-    else:
+    if not print_document(args, console, published.to_json()):
         print_published(published, console)
     return ExitCode.OK
 

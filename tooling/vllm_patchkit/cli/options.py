@@ -171,24 +171,22 @@ def add_stack_argument(parser: argparse.ArgumentParser) -> None:
     add_stack_option(parser)
 
 
-def print_json(console: Console, command: str, report: Any) -> None:
-    """Print a report as JSON, keys in the order of its fields."""
-    print_document(console, command, dataclasses.asdict(report))
+def print_reports(args: argparse.Namespace, console: Console, reports: Sequence[Any]) -> bool:
+    """Print one report as it is, several as a list under ``reports``, as :func:`print_document`."""
+    rows = [dataclasses.asdict(report) for report in reports]
+    return print_document(args, console, rows[0] if len(rows) == 1 else {"reports": rows})
 
 
-def print_reports(console: Console, command: str, reports: Sequence[Any]) -> None:
-    """Print one report as it is, several as a list under ``reports``."""
-    if len(reports) == 1:
-        print_json(console, command, reports[0])
-    else:
-        rows = [dataclasses.asdict(report) for report in reports]
-        print_document(console, command, {"reports": rows})
+def print_document(args: argparse.Namespace, console: Console, values: Any) -> bool:
+    """Print values, or a record's fields, as JSON behind the format and the command.
 
-
-def print_document(console: Console, command: str, values: Mapping[str, Any]) -> None:
-    """Print values as JSON, behind the format and the command."""
-    document = {"format": JSON_FORMAT, "command": command, **values}
-    console.result(json.dumps(document, indent=2, default=str))
+    :return: whether that was asked for; if not, nothing is printed.
+    """
+    if args.json:
+        fields = values if isinstance(values, Mapping) else dataclasses.asdict(values)
+        document = {"format": JSON_FORMAT, "command": args.command, **fields}
+        console.result(json.dumps(document, indent=2, default=str))
+    return bool(args.json)
 
 
 def describe_target(target: TargetInfo) -> str:

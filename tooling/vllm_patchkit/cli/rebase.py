@@ -140,11 +140,9 @@ def _survey(args: argparse.Namespace, folder: Path, console: Console) -> int:
         parse_base(text, distribution=distribution, checkout=args.checkout) for text in args.onto
     ]
     surveys = survey_rebase(folder, targets, console, style=_style(args))
-    if args.json:
-        releases = {
-            survey.onto.version: [asdict(report) for report in survey.reports] for survey in surveys
-        }
-        print_document(console, "rebase", {"releases": releases})
+    releases = {one.onto.version: [asdict(report) for report in one.reports] for one in surveys}
+    if print_document(args, console, {"releases": releases}):
+        pass
     elif args.markdown:
         console.result(format_markdown(surveys))
     else:
@@ -228,20 +226,16 @@ def _print_conflicts(report: PatchReport, console: Console) -> None:
                 console.result(f"              ... and {len(lines) - SHOWN_LINES} lines")
 
 
-def print_rebased(
-    result: Rebased, args: argparse.Namespace, console: Console, *, command: str = "rebase"
-) -> int:
+def print_rebased(result: Rebased, args: argparse.Namespace, console: Console) -> int:
     """Print where a command that carries patches is, and return its exit code."""
-    if args.json:
-        document = {
-            "reports": [asdict(report) for report in result.reports],
-            "work_tree": str(result.work_tree) if result.work_tree else None,
-            "published": result.published.to_json() if result.published else None,
-            "faults": list(result.faults),
-            "findings": list(result.findings),
-        }
-        print_document(console, command, document)
-    else:
+    document = {
+        "reports": [asdict(report) for report in result.reports],
+        "work_tree": str(result.work_tree) if result.work_tree else None,
+        "published": result.published.to_json() if result.published else None,
+        "faults": list(result.faults),
+        "findings": list(result.findings),
+    }
+    if not print_document(args, console, document):
         _print_reports(result.reports, args, console)
     if result.published is not None:
         for finding in result.findings:
@@ -259,6 +253,6 @@ def print_rebased(
         console.note("<<<<<<< to ||||||| is upstream's side, ======= to >>>>>>> the patch's")
     console.note(
         f"stopped in {result.work_tree}: {todo}, then, in that folder: "
-        f"vllm-patchkit {command} --continue (or --skip)"
+        f"vllm-patchkit {args.command} --continue (or --skip)"
     )
     return ExitCode.FAILED

@@ -46,20 +46,16 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     folder = stack_folder(args, console, session.folder if session else None)
     session = session or find_session(folder)
     if args.check:
-        return _check(folder, console, as_json=args.json)
+        return _check(args, folder, console)
     found = refresh_session(session, console) if session else refresh_folder(folder, console)
-    if args.json:
-        print_document(console, "refresh", found.to_json())
-    else:
+    if not print_document(args, console, found.to_json()):
         print_published(found, console)
     return ExitCode.OK
 
 
-def _check(folder: Path, console: Console, *, as_json: bool) -> int:
+def _check(args: argparse.Namespace, folder: Path, console: Console) -> int:
     names = list_changed(folder, console)
-    if as_json:
-        print_document(console, "refresh", {"stack": str(folder), "changed": names})
-    else:
+    if not print_document(args, console, {"stack": str(folder), "changed": names}):
         for name in names:
             console.result(f"{name} is not as git format-patch would write it")
     return ExitCode.FAILED if names else ExitCode.OK

@@ -53,14 +53,13 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         )
     release = _make(args, console) if args.out else None
     indexed = _index(args, release.folder if release else None, console) if args.index else None
-    if args.json:
-        document: dict[str, object] = {
-            "folder": str(release.folder) if release else None,
-            "sha256": release.digests if release else {},
-            "index": str(indexed.root) if indexed else None,
-            "indexed": list(indexed.added) if indexed else [],
-        }
-        print_document(console, "release", document)
+    document = {
+        "folder": str(release.folder) if release else None,
+        "sha256": release.digests if release else {},
+        "index": str(indexed.root) if indexed else None,
+        "indexed": list(indexed.added) if indexed else [],
+    }
+    if print_document(args, console, document):
         return ExitCode.OK
     for folder in (release and release.folder, indexed and indexed.root):
         if folder is not None:

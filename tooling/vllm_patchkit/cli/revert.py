@@ -9,7 +9,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_stack_option, add_target_options, print_change, print_json
+from vllm_patchkit.cli.options import (
+    add_stack_option,
+    add_target_options,
+    print_change,
+    print_document,
+)
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
@@ -40,9 +45,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         keep_edits=args.keep_edits,
         dry_run=args.dry_run,
     )
-    if args.json:
-        print_json(console, "revert", answer)
-    else:
+    if not print_document(args, console, answer):
         print_change(answer, console)
         if answer.kept_edits and answer.done:
             console.result(f"edits of {', '.join(answer.kept_edits)} saved to {args.keep_edits}")

@@ -169,9 +169,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if args.out:
         for path in report.write(args.out):
             console.note(f"wrote {path}")
-    if args.json:
-        print_document(console, "smoke", report.to_json())
-    else:
+    if not print_document(args, console, report.to_json()):
         console.result(render(report))
     return int(report.exit_code)
 

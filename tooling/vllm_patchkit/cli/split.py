@@ -58,9 +58,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"--patch {args.patch}: expected the number of a patch, such as 0001")
     root = read_stack(folder).base.root
     subjects = split_patch(session, int(number), args.by, root)
-    if args.json:
-        print_document(console, "split", {"pieces": subjects})
-    else:
+    if not print_document(args, console, {"pieces": subjects}):
         for subject in subjects:
             console.result(subject)
     console.note("refresh writes them into the stack")

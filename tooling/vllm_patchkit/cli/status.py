@@ -11,7 +11,7 @@ from vllm_patchkit.cli.options import (
     add_stack_option,
     add_target_options,
     describe_target,
-    print_json,
+    print_document,
     print_state,
     print_surroundings,
 )
@@ -35,9 +35,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.operations.targets import status
 
     answer = status(args.target, python=args.python, stack=args.stack)
-    if args.json:
-        print_json(console, "status", answer)
-    else:
+    if not print_document(args, console, answer):
         console.result(describe_target(answer.target))
         for one in answer.stacks:
             print_state(one.report, console, every_file=False)

@@ -6,6 +6,7 @@ The stack folder becomes what it was before that operation; run it again to go f
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
@@ -33,18 +34,14 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Undo, or list the operations."""
     folder = _find_folder(args.stack)
-    if args.list and args.json:
-        rows = [{"commit": one.commit, "title": one.title} for one in list_history(folder)]
-        print_document(console, "undo", {"operations": rows})
-        return ExitCode.OK
     if args.list:
-        for operation in list_history(folder):
-            console.result(f"{operation.commit[:12]} {operation.title}")
+        operations = list_history(folder)
+        if not print_document(args, console, {"operations": list(map(asdict, operations))}):
+            for operation in operations:
+                console.result(f"{operation.commit[:12]} {operation.title}")
         return ExitCode.OK
     title = undo(folder, force=args.force)
-    if args.json:
-        print_document(console, "undo", {"undone": title})
-    else:
+    if not print_document(args, console, {"undone": title}):
         console.result(f"undone: {title}")
     return ExitCode.OK
 

@@ -13,7 +13,7 @@ from vllm_patchkit.cli.options import (
     add_stack_option,
     add_target_options,
     describe_target,
-    print_json,
+    print_document,
     print_state,
     print_surroundings,
 )
@@ -39,9 +39,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.operations.targets import verify
 
     answer = verify(args.target, python=args.python, stack=args.stack)
-    if args.json:
-        print_json(console, "verify", answer)
-    else:
+    if not print_document(args, console, answer):
         console.result(describe_target(answer.target))
         print_state(answer.report, console, every_file=True)
         print_surroundings(answer.interruption, answer.leftovers, console)

@@ -33,9 +33,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     signer = Signer(identity=args.identity, issuer=args.issuer) if args.identity else None
     checks = verify_release(args.folder, signer=signer)
     failed = [check for check in checks if check.problem]
-    if args.json:
-        rows = [{"subject": c.subject, "check": c.name, "problem": c.problem} for c in checks]
-        print_document(console, "verify-release", {"ok": not failed, "checks": rows})
+    rows = [{"subject": c.subject, "check": c.name, "problem": c.problem} for c in checks]
+    if print_document(args, console, {"ok": not failed, "checks": rows}):
         return ExitCode.FAILED if failed else ExitCode.OK
     for check in failed:
         console.result(f"{check.subject}: {check.name}: {check.problem}")

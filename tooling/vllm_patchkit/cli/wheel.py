@@ -11,7 +11,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_json, print_reports
+from vllm_patchkit.cli.options import (
+    add_json_option,
+    add_stack_argument,
+    print_document,
+    print_reports,
+)
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
@@ -66,9 +71,7 @@ def _build(args: argparse.Namespace, console: Console) -> int:
         python_tag=args.python_tag,
         console=console,
     )
-    if args.json:
-        print_json(console, "wheel", built)
-    else:
+    if not print_document(args, console, built):
         console.note(
             f"{built.distribution} {built.version}: {built.patches} patches on {built.base}"
         )
@@ -86,9 +89,7 @@ def _check(args: argparse.Namespace, console: Console) -> int:
             name = option.replace("_", "-")
             raise UsageError(f"--check takes no --{name}: the wheel says what it was built from")
     reports = [check_wheel(wheel, base=args.base, console=console) for wheel in args.check]
-    if args.json:
-        print_reports(console, "wheel", reports)
-    else:
+    if not print_reports(args, console, reports):
         for report in reports:
             _print_report(report, console)
     return ExitCode.FAILED if any(report.differences for report in reports) else ExitCode.OK
