@@ -42,7 +42,6 @@ class Sink(Protocol):
 
     def write(self, data: bytes | memoryview, /) -> object:
         """Take all of ``data``."""
-        ...
 
 
 def local_size(name: str) -> int:

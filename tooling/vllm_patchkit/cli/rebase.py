@@ -29,6 +29,7 @@ from vllm_patchkit.fork.rebase.progress import StyleRequest
 from vllm_patchkit.fork.rebase.rebase import KIND, continue_rebase, start_rebase
 from vllm_patchkit.fork.rebase.session import Rebased, abort_session
 from vllm_patchkit.fork.rebase.survey import Survey, survey_rebase
+from vllm_patchkit.fork.rebase.upstream import markdown_table
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.read import read_stack
 
@@ -181,17 +182,17 @@ def cell(report: PatchReport) -> str:
 
 def format_markdown(surveys: list[Survey]) -> str:
     """Return the forecast as a Markdown table, with the sums below."""
-    heads = " | ".join(survey.onto.version for survey in surveys)
-    lines = [f"| patch | {heads} |", "| --- |" + " --- |" * len(surveys)]
-    for row in zip(*(survey.reports for survey in surveys), strict=True):
-        cells = " | ".join(cell(report) for report in row)
-        lines.append(f"| {row[0].patch[:4]} {row[0].subject} | {cells} |")
-    sums = " | ".join(
+    rows = [
+        (f"{row[0].patch[:4]} {row[0].subject}", *map(cell, row))
+        for row in zip(*(survey.reports for survey in surveys), strict=True)
+    ]
+    sums = (
         f"{sum(report.status == 'conflict' for report in survey.reports)} patches, "
         f"{survey.conflicts} places"
         for survey in surveys
     )
-    return "\n".join([*lines, f"| **in conflict** | {sums} |"])
+    heads = ("patch", *(survey.onto.version for survey in surveys))
+    return "\n".join(markdown_table(heads, [*rows, ("**in conflict**", *sums)]))
 
 
 def _print_reports(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from vllm_patchkit.diff.lines import LineReader
-from vllm_patchkit.diff.model import FileDiff, Hunk
+from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.diff.names import decode_name, split_quoted
 from vllm_patchkit.diff.paths import path_fault
 
@@ -23,41 +23,14 @@ DEV_NULL = b"/dev/null"
 EPOCH = re.compile(rb"(?:1969-12-31|1970-01-01) \d\d:\d\d:00(?:\.0+)?(?: [-+]\d{4})?")
 
 
-@dataclass(slots=True)
-class Header:
-    """What a file header says, complete once :func:`parse_header` returns it."""
+class Header(NamedTuple):
+    """What a file header says: the diff without its content.
 
-    old_path: str | None
-    new_path: str | None
-    fields: dict[bytes, bytes] = field(default_factory=dict)
-    old_blob: str | None = None
-    new_blob: str | None = None
-    old_mode: str | None = None
-    new_mode: str | None = None
+    :param suffices: whether it is a change by itself: an empty file, a rename, a copy, a mode.
+    """
 
-    @property
-    def changes_without_hunks(self) -> bool:
-        """Whether the header alone is a change: an empty file, a rename, a copy, a mode."""
-        names = (b"new file mode", b"deleted file mode", b"rename to", b"copy to", b"new mode")
-        return any(name in self.fields for name in names)
-
-    def with_content(self, hunks: tuple[Hunk, ...], payload: bytes) -> FileDiff:
-        """Return the file diff of this header and the content that followed it."""
-        return FileDiff(
-            old_path=self.old_path,
-            new_path=self.new_path,
-            hunks=hunks,
-            old_mode=self.old_mode,
-            new_mode=self.new_mode,
-            old_blob=self.old_blob,
-            new_blob=self.new_blob,
-            renamed=b"rename to" in self.fields,
-            copied=b"copy to" in self.fields,
-            similarity=_percent(self.fields.get(b"similarity index")),
-            dissimilarity=_percent(self.fields.get(b"dissimilarity index")),
-            binary=bool(payload),
-            payload=payload,
-        )
+    diff: FileDiff
+    suffices: bool = False
 
 
 def parse_header(reader: LineReader, strip: int) -> Header:
@@ -71,7 +44,7 @@ def parse_header(reader: LineReader, strip: int) -> Header:
         header = _parse_plain(reader, strip)
     else:
         header = _parse_git(reader, strip)
-    for path in (header.old_path, header.new_path):
+    for path in (header.diff.old_path, header.diff.new_path):
         fault = None if path is None else path_fault(path)
         if fault:
             raise reader.fault(
@@ -98,13 +71,18 @@ def _parse_git(reader: LineReader, strip: int) -> Header:
             line=first,
         )
     old, new = names
-    header = Header(
-        None if b"new file mode" in fields else decode_name(old),
-        None if b"deleted file mode" in fields else decode_name(new),
-        fields,
+    diff = FileDiff(
+        old_path=None if b"new file mode" in fields else decode_name(old),
+        new_path=None if b"deleted file mode" in fields else decode_name(new),
+        hunks=(),
+        renamed=b"rename to" in fields,
+        copied=b"copy to" in fields,
+        similarity=_percent(fields.get(b"similarity index")),
+        dissimilarity=_percent(fields.get(b"dissimilarity index")),
+        **_read_ids(reader, fields, first),
     )
-    _read_modes(reader, header, first)
-    return header
+    enough = (b"new file mode", b"deleted file mode", b"rename to", b"copy to", b"new mode")
+    return Header(diff, suffices=any(name in fields for name in enough))
 
 
 def _parse_fields(reader: LineReader) -> dict[bytes, bytes]:
@@ -197,22 +175,21 @@ def _split_names(text: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield text[:place], text[place + 1 :]
 
 
-def _read_modes(reader: LineReader, header: Header, first: int) -> None:
-    fields = header.fields
+def _read_ids(reader: LineReader, fields: dict[bytes, bytes], first: int) -> dict[str, Any]:
+    """Return the blob ids and the modes of both sides, by the names of the diff's fields."""
     index = INDEX.fullmatch(fields.get(b"index", b""))
-    if index is not None:
-        header.old_blob, header.new_blob = index[1].decode(), index[2].decode()
-        if index[3] is not None and index[3] not in MODES:
-            raise _bad_mode(reader, index[3], line=first)
-        header.old_mode = header.new_mode = _text(index[3])
+    old_blob, new_blob, mode = index.groups() if index else (None, None, None)
+    if mode is not None and mode not in MODES:
+        raise _bad_mode(reader, mode, line=first)
     if (b"old mode" in fields) != (b"new mode" in fields):
         raise reader.fault("'old mode' and 'new mode' come together", line=first)
-    header.old_mode = _text(fields.get(b"old mode")) or header.old_mode
-    header.new_mode = _text(fields.get(b"new mode")) or header.new_mode
+    old_mode, new_mode = fields.get(b"old mode", mode), fields.get(b"new mode", mode)
     if b"new file mode" in fields:
-        header.old_mode, header.new_mode = None, _text(fields[b"new file mode"])
+        old_mode, new_mode = None, fields[b"new file mode"]
     if b"deleted file mode" in fields:
-        header.old_mode, header.new_mode = _text(fields[b"deleted file mode"]), None
+        old_mode, new_mode = fields[b"deleted file mode"], None
+    found = {"old_blob": old_blob, "new_blob": new_blob, "old_mode": old_mode, "new_mode": new_mode}
+    return {name: value and value.decode("ascii") for name, value in found.items()}
 
 
 def _bad_mode(reader: LineReader, mode: bytes, line: int | None = None) -> Exception:
@@ -239,7 +216,8 @@ def _parse_plain(reader: LineReader, strip: int) -> Header:
         raise reader.fault("both names of this file say that it does not exist")
     # Plain diffs often compare with a backup (x.orig); the new name is the file's.
     path = decode_name(new if new is not None else old or b"")
-    return Header(None if old is None else path, None if new is None else path)
+    old_path, new_path = (None if name is None else path for name in names)
+    return Header(FileDiff(old_path=old_path, new_path=new_path, hunks=()))
 
 
 def _strip(name: bytes, count: int) -> bytes:
@@ -251,7 +229,3 @@ def _strip(name: bytes, count: int) -> bytes:
 def _percent(value: bytes | None) -> int | None:
     match = PERCENT.fullmatch(value or b"")
     return int(match[1]) if match else None
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("ascii")

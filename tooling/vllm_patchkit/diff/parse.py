@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from vllm_patchkit.diff.header import parse_header
 from vllm_patchkit.diff.lines import LineReader
@@ -72,9 +73,9 @@ def _parse_file(reader: LineReader, strip: int) -> FileDiff:
     header = parse_header(reader, strip)
     payload = _parse_binary(reader)
     hunks = () if payload else _parse_hunks(reader)
-    if not (payload or hunks or header.changes_without_hunks):
+    if not (payload or hunks or header.suffices):
         raise reader.fault("this header changes nothing", line=first)
-    return header.with_content(hunks, payload)
+    return replace(header.diff, hunks=hunks, binary=bool(payload), payload=payload)
 
 
 def _parse_hunks(reader: LineReader) -> tuple[Hunk, ...]:

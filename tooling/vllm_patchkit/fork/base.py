@@ -83,10 +83,9 @@ def parse_base(
     :param checkout: a git repository in which ``text`` is a tag or commit.
     """
     if checkout is not None:
-        version = _version_of(text) or text
         return BaseSpec(
             distribution=distribution or "vllm",
-            version=version,
+            version=str(version_of(text) or text),
             checkout=checkout.absolute(),
             revision=text,
         )
@@ -95,7 +94,7 @@ def parse_base(
     name, separator, version = text.partition("==")
     if not separator:
         name, version = distribution or "", text
-    if not name or not _version_of(version):
+    if not name or not version_of(version):
         raise UsageError(
             f"{text!r} does not name a release",
             hint="write DISTRIBUTION==VERSION (vllm==0.11.0), or the path of a wheel",
@@ -103,9 +102,10 @@ def parse_base(
     return BaseSpec(distribution=canonicalize_name(name.strip()), version=version.strip())
 
 
-def _version_of(text: str) -> str | None:
+def version_of(text: str) -> Version | None:
+    """Return the version that a text is, None if it is none."""
     try:
-        return str(Version(text.strip()))
+        return Version(text)
     except InvalidVersion:
         return None
 

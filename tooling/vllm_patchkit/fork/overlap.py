@@ -190,7 +190,7 @@ def find_uses(patches: Sequence[Patch]) -> dict[tuple[str, str], list[str]]:
     defined: list[tuple[str, set[str]]] = []
     uses: dict[tuple[str, str], list[str]] = {}
     for patch in patches:
-        text = _added_text(patch)
+        text = _text(patch, "+")
         words = set(re.findall(r"\w+", text))
         for name, names in defined:
             common = sorted(names & words)
@@ -198,16 +198,10 @@ def find_uses(patches: Sequence[Patch]) -> dict[tuple[str, str], list[str]]:
                 uses[name, patch.name] = common
         new = set(DEFINITION.findall(text))
         known = {name for _, names in defined for name in names}
-        defined.append((patch.name, new - known - _removed_words(patch)))
+        defined.append((patch.name, new - known - set(re.findall(r"\w+", _text(patch, "- ")))))
     return uses
 
 
-def _added_text(patch: Patch) -> str:
+def _text(patch: Patch, ops: str) -> str:
     lines = (line for diff in patch.files for hunk in diff.hunks for line in hunk.lines)
-    return b"".join(line.content for line in lines if line.op == "+").decode("utf-8", "replace")
-
-
-def _removed_words(patch: Patch) -> set[str]:
-    lines = (line for diff in patch.files for hunk in diff.hunks for line in hunk.lines)
-    text = b"".join(line.content for line in lines if line.op != "+").decode("utf-8", "replace")
-    return set(re.findall(r"\w+", text))
+    return b"".join(line.content for line in lines if line.op in ops).decode("utf-8", "replace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vllm_patchkit.fork.rebase.upstream import markdown_table
 from vllm_patchkit.report.model import Report, added_and_removed, purpose, upstream_status
 
 
@@ -26,47 +27,43 @@ def format_markdown(report: Report) -> str:
 
 
 def _series(report: Report) -> Iterator[str]:
-    yield "| patch | subject | purpose | subsystem | upstream | lines |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+    rows = []
     for patch in report.stack.patches:
         added, removed = added_and_removed(patch)
-        cells = [
+        cells = (
             f"{patch.number:04}",
             patch.message.subject,
             purpose(patch),
             patch.message.trailer("Subsystem") or "",
             upstream_status(patch),
             f"+{added} -{removed}",
-        ]
-        yield "| " + " | ".join(escape_cell(cell) for cell in cells) + " |"
-    yield ""
+        )
+        rows.append(list(map(escape_cell, cells)))
+    heads = ("patch", "subject", "purpose", "subsystem", "upstream", "lines")
+    yield from (*markdown_table(heads, rows), "")
 
 
 def _overlaps(report: Report) -> Iterator[str]:
     met = [overlap for overlap in report.overlaps if overlap.relation != "same file"]
     if not met:
         return
-    yield "| patches | relation | file | order |"
-    yield "| --- | --- | --- | --- |"
-    for item in met:
-        order = "free" if item.commutes else "fixed"
-        yield (
-            f"| {item.first[:4]}, {item.second[:4]} | {item.relation} | "
-            f"`{escape_cell(item.path)}` | {order} |"
-        )
-    yield ""
+    rows = (
+        (f"{item.first[:4]}, {item.second[:4]}", item.relation, f"`{escape_cell(item.path)}`",
+         "free" if item.commutes else "fixed")
+        for item in met
+    )  # fmt: skip
+    yield from (*markdown_table(("patches", "relation", "file", "order"), rows), "")
 
 
 def _rebases(report: Report) -> Iterator[str]:
     if not report.rebases:
         return
-    yield "| patch | " + " | ".join(report.rebases) + " |"
-    yield "| --- |" + " --- |" * len(report.rebases)
     statuses = [{item.patch: item.status for item in items} for items in report.rebases.values()]
-    for patch in report.stack.patches:
-        cells = " | ".join(status.get(patch.name, "") for status in statuses)
-        yield f"| {patch.number:04} | {cells} |"
-    yield ""
+    rows = (
+        (f"{patch.number:04}", *(status.get(patch.name, "") for status in statuses))
+        for patch in report.stack.patches
+    )
+    yield from (*markdown_table(("patch", *report.rebases), rows), "")
 
 
 def escape_cell(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.launch.subject import Event
 from vllm_patchkit.smoke.report import Report
-from vllm_patchkit.smoke.upstream_table import describe, render_tests
+from vllm_patchkit.smoke.upstream_table import describe, format_table, render_tests
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -93,7 +93,9 @@ def mark(ok: bool, console: Console) -> str:
 
 def render(report: Report) -> str:
     """Return the final summary: artifact, table of scenarios, problems, verdict."""
-    lines = [*_head(report), "", *_table(_rows(report))] if report.scenarios else _head(report)
+    lines = _head(report)
+    if report.scenarios:
+        lines += ["", *format_table([HEADER, *_rows(report)], numbers=NUMBERS)]
     failed = [check for check in report.checks if not check["ok"]]
     lines += [f"FAILED {check['name']}: {check['detail']}" for check in failed]
     for problem in report.problems:
@@ -120,11 +122,7 @@ def _comparison(comparison: Comparison) -> list[str]:
     for row in comparison.rows:
         here, there = ("-" if value is None else f"{value:.2f}" for value in row.step_ms)
         table.append((row.scenario, row.state, here, there, row.first or "-"))
-    widths = [max(len(cells[column]) for cells in table) for column in range(4)]
-    lines = [f"against {comparison.base.subject['location']}"]
-    for cells in table:
-        columns = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
-        lines.append("  ".join([*columns, cells[4]]).rstrip())
+    lines = [f"against {comparison.base.subject['location']}", *format_table(table)]
     failed = [check["name"] for check in comparison.base.checks if not check["ok"]]
     lines += [f"there FAILED {name}" for name in failed]
     lines += [f"there {entry['stage']}: {entry['message']}" for entry in comparison.base.problems]
@@ -167,16 +165,3 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
             )
         )
     return rows
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in [HEADER, *rows]) for column in range(len(HEADER))]
-    return [_line(row, widths) for row in [HEADER, *rows]]
-
-
-def _line(row: tuple[str, ...], widths: list[int]) -> str:
-    cells = (
-        text.rjust(width) if column in NUMBERS else text.ljust(width)
-        for column, (text, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return "  ".join(cells).rstrip()

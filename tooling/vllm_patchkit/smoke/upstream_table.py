@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,25 @@ def render_tests(comparison: UpstreamComparison) -> list[str]:
         other = there.get(one["file"])
         seconds = (f"{side['seconds']:.0f}" if side else "-" for side in (one, other))
         rows.append((one["file"], describe(one), describe(other), *seconds))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     lines = [f"upstream's tests: {Path(tests.sdist).name} (sha256 {tests.sha256[:12]})"]
-    lines += [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    lines += ["", *_verdicts(comparison)]
+    lines += [*format_table(rows), "", *_verdicts(comparison)]
     for name, side in (("patched", comparison.here), ("release", comparison.base)):
         lines.append(f"{name}: {count(count_outcomes(side.tests))}")
     return lines
+
+
+def format_table(rows: Sequence[Sequence[str]], *, numbers: Collection[int] = ()) -> Iterator[str]:
+    """Yield the lines of a table whose columns are as wide as their widest cell.
+
+    :param numbers: the columns that are set to the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            text.rjust(width) if column in numbers else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join(cells).rstrip()
 
 
 def _verdicts(comparison: UpstreamComparison) -> list[str]:

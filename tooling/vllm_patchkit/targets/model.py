@@ -29,38 +29,30 @@ class Target(Protocol):
     @property
     def kind(self) -> Kind:
         """What sort of target it is."""
-        ...
 
     @property
     def location(self) -> Path:
         """What a message calls the target: site-packages, the wheel, or the tree's root."""
-        ...
 
     @property
     def distribution(self) -> Distribution | None:
         """The owner of the files; None in a tree."""
-        ...
 
     @property
     def state(self) -> str:
         """The folder that holds a record of each applied stack, relative to the root."""
-        ...
 
     def read(self, path: str) -> bytes | None:
         """Return a file's bytes, or None where there is no such file.
 
         :param path: POSIX, relative to the root, such as ``vllm/v1/request.py``.
         """
-        ...
 
     def executable(self, path: str) -> bool:
         """Return whether its owner may execute a file; False where there is none."""
-        ...
 
     def names(self, folder: str) -> tuple[str, ...]:
         """Return the sorted names right inside a folder; none where there is no such folder."""
-        ...
 
     def close(self) -> None:
         """Let go of open files."""
-        ...

@@ -38,34 +38,18 @@ class Link:
     url: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Indexes:
-    """Which indexes pip asks, in order, and whose certificates it believes."""
+def pip_indexes() -> tuple[list[str], ssl.SSLContext]:
+    """Return which indexes pip asks, in order, and whom it trusts: its files and ``PIP_*``.
 
-    urls: tuple[str, ...]
-    cert: str | None
-
-    @classmethod
-    def of_pip(cls) -> Indexes:
-        """Return pip's own settings: files and ``PIP_*`` variables.
-
-        :raises PatchkitError: there is no pip.
-        """
-        settings = parse_settings(
-            run([*isolated(sys.executable, "pip"), "config", "list"]).decode()
-        )
-        urls = [settings.get("index-url", DEFAULT_INDEX)]
-        urls += settings.get("extra-index-url", "").split()
-        if settings.get("no-index", "0").lower() not in ("0", "false", "no", "off", ""):
-            urls = []
-        return cls(urls=tuple(urls), cert=settings.get("cert"))
-
-    def context(self) -> ssl.SSLContext:
-        """Return whom to trust.
-
-        :raises OSError: there is no such certificate.
-        """
-        return ssl.create_default_context(cafile=self.cert)
+    :raises PatchkitError: there is no pip.
+    :raises OSError: there is no such certificate.
+    """
+    settings = parse_settings(run([*isolated(sys.executable, "pip"), "config", "list"]).decode())
+    urls = [settings.get("index-url", DEFAULT_INDEX)]
+    urls += settings.get("extra-index-url", "").split()
+    if settings.get("no-index", "0").lower() not in ("0", "false", "no", "off", ""):
+        urls = []
+    return urls, ssl.create_default_context(cafile=settings.get("cert"))
 
 
 def parse_settings(text: str) -> dict[str, str]:
@@ -89,11 +73,10 @@ def open_release(distribution: str, version: str) -> RangeReader:
     :raises NoRanges: no index of pip's has one, or gives parts of it.
     """
     try:
-        indexes = Indexes.of_pip()
-        context = indexes.context()
+        urls, context = pip_indexes()
     except (PatchkitError, OSError) as error:
         raise NoRanges(f"pip's settings cannot be had: {error}") from None
-    for url in indexes.urls:
+    for url in urls:
         links = _read_index(f"{url.rstrip('/')}/{canonicalize_name(distribution)}/", context)
         found = choose_wheel(links, distribution, version)
         if found is not None:

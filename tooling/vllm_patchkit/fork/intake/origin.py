@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.digest import blob_id
 from vllm_patchkit.errors import NoRanges, PatchFormatError, PatchkitError, WheelError
-from vllm_patchkit.fork.base import BaseSpec, find_base, load_base
+from vllm_patchkit.fork.base import BaseSpec, find_base, load_base, version_of
 from vllm_patchkit.fork.glance import Release, StoredRelease, WheelRelease
 from vllm_patchkit.fork.intake.layout import parse_any, place_files
 from vllm_patchkit.fork.intake.sources import RawPatch
@@ -66,14 +66,7 @@ def releases_at_hand(store: Repository, distribution: str) -> list[str]:
     stem = distribution.replace("-", "_") + "-"
     wheels = (cache_dir() / "inputs").glob(f"{stem}*.whl")
     versions |= {path.name[len(stem) :].partition("-")[0] for path in wheels}
-    return sorted((one for one in versions if _version(one)), key=Version)
-
-
-def _version(text: str) -> Version | None:
-    try:
-        return Version(text)
-    except InvalidVersion:
-        return None
+    return sorted((one for one in versions if version_of(one)), key=Version)
 
 
 def find_origin(

@@ -7,7 +7,7 @@ gone, and ``needed`` otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,17 +69,19 @@ def fate_of(report: PatchReport) -> Fate:
     return "superseded" if gone and all(gone) else "needed"
 
 
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; the cells hold Markdown."""
+    return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
+
+
 def format_fates(fates: Sequence[PatchFate], versions: Sequence[str]) -> str:
     """Return the page as Markdown: a row a patch, the sums below."""
-    heads = " | ".join(versions)
-    lines = [f"| patch | {heads} | so since | conflicts in {versions[-1]} |"]
-    lines.append("| --- |" + " --- |" * (len(versions) + 2))
-    for item in fates:
-        cells = " | ".join(item.fates)
-        lines.append(
-            f"| {item.patch[:4]} {item.subject} | {cells} | {item.since} | {item.places or ''} |"
-        )
+    heads = ("patch", *versions, "so since", f"conflicts in {versions[-1]}")
+    rows = (
+        (f"{one.patch[:4]} {one.subject}", *one.fates, one.since, str(one.places or ""))
+        for one in fates
+    )
     last = [item.fate for item in fates]
     kinds: tuple[Fate, ...] = ("needed", "partly", "merged", "superseded")
     sums = ", ".join(f"{last.count(kind)} {kind}" for kind in kinds if kind in last)
-    return "\n".join([*lines, "", f"In {versions[-1]}: {sums}."])
+    return "\n".join([*markdown_table(heads, rows), "", f"In {versions[-1]}: {sums}."])
