@@ -41,15 +41,9 @@ def range_diff(folder: Path, other: Path | str | None, console: Console, *words:
             if not isinstance(other, Path):
                 other = _former_folder(store, folder, other, Path(name) / folder.resolve().name)
             former = load_stack(store, other, console)
-        return store.run(
-            "-c",
-            "core.abbrev=10",
-            "range-diff",
-            "--creation-factor=80",
-            *words,
-            f"{former.base.commit}..{former.series.tip}",
-            f"{opened.base.commit}..{opened.series.tip}",
-        )
+        sides = [f"{one.base.commit}..{one.series.tip}" for one in (former, opened)]
+        argv = ("-c", "core.abbrev=10", "range-diff", "--creation-factor=80")
+        return store.run(*argv, *words, *sides)
 
 
 def _former_folder(store: Repository, folder: Path, revision: str | None, place: Path) -> Path:
@@ -63,18 +57,9 @@ def _former_folder(store: Repository, folder: Path, revision: str | None, place:
 
 
 def _files_at(folder: Path, revision: str) -> dict[str, bytes]:
-    argv: list[str | Path] = [
-        "git",
-        "-C",
-        folder,
-        "ls-tree",
-        "-r",
-        "-z",
-        "--full-tree",
-        f"{revision}:./",
-    ]
+    words = ("ls-tree", "-r", "-z", "--full-tree", f"{revision}:./")
     try:
-        listed = run(argv, env=git_environment())
+        listed = run(["git", "-C", folder, *words], env=git_environment())
     except CommandFailed as failure:
         raise UsageError(
             f"{folder} has no version at {revision}", hint=failure.stderr_tail.strip()

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from vllm_patchkit.errors import PatchFormatError, UsageError
 from vllm_patchkit.fork.base import BaseTree
-from vllm_patchkit.fork.intake.sources import RawPatch
+from vllm_patchkit.fork.intake.mailbox import RawPatch
 from vllm_patchkit.fork.store.git import Person, parse_mail_date
 from vllm_patchkit.stack.message import parse_address
 

@@ -13,9 +13,9 @@ from vllm_patchkit.fork.base import BaseTree
 from vllm_patchkit.fork.commits import quoted_lines
 from vllm_patchkit.fork.intake.heading import author_of_raw, message_of_raw
 from vllm_patchkit.fork.intake.layout import Layout, parse_any, place_files
+from vllm_patchkit.fork.intake.mailbox import RawPatch
 from vllm_patchkit.fork.intake.note import Note
 from vllm_patchkit.fork.intake.placing import apply_patch
-from vllm_patchkit.fork.intake.sources import RawPatch
 from vllm_patchkit.fork.intake.state import Intake, Rules
 from vllm_patchkit.fork.leftout import left_out_name
 from vllm_patchkit.fork.publish import Published

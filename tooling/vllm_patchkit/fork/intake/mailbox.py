@@ -30,18 +30,24 @@ STAT = re.compile(rb"(?m)^ (\d+) files? changed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mail:
-    """A mail that holds a patch, or none (``patch`` is empty).
+class RawPatch:
+    """One patch as somebody left it.
 
+    :param source: what a report calls it: the file, and the number of the mail in it.
+    :param hint: the target that the file's own place names (``v1/request.py.patch``), or None.
+    :param strip: the ``-p`` that its quilt series gives, or None.
     :param quoted: the first line of a diff that the message quotes, None where it quotes none.
     """
 
+    source: str
+    data: bytes
     subject: str
-    body: str
-    author: str
-    email: str
-    date: str
-    patch: bytes
+    body: str = ""
+    author: str = ""
+    email: str = ""
+    date: str = ""
+    hint: str | None = None
+    strip: int | None = None
     quoted: str | None = None
 
 
@@ -55,7 +61,7 @@ def split_mails(data: bytes) -> list[bytes]:
     return [data[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
-def read_mails(data: bytes, source: str) -> Iterator[Mail]:
+def read_mails(data: bytes, source: str) -> Iterator[RawPatch]:
     """Yield the mails of a mailbox, decoded as ``git am`` would.
 
     :raises PatchFormatError: nothing tells the diff from one that the message quotes.
@@ -67,31 +73,25 @@ def read_mails(data: bytes, source: str) -> Iterator[Mail]:
         yield _read_mail(mail, source)
 
 
-def _read_mail(mail: bytes, source: str) -> Mail:
+def _read_mail(mail: bytes, source: str) -> RawPatch:
     with tempfile.TemporaryDirectory(prefix="patchkit-") as held:
         message, patch = Path(held, "message"), Path(held, "patch")
-        argv: list[str | Path] = [
-            "git",
-            "mailinfo",
-            "-b",
-            "--encoding=UTF-8",
-            "--no-scissors",
-            message,
-            patch,
-        ]
-        info = run(argv, input_bytes=mail, env=git_environment(), cwd=Path(held))
+        argv = ("git", "mailinfo", "-b", "--encoding=UTF-8", "--no-scissors")
+        env = git_environment()
+        info = run([*argv, message, patch], input_bytes=mail, env=env, cwd=Path(held))
         text, diff = message.read_bytes(), patch.read_bytes()
     # mailinfo converts the text, but no header that holds bytes where an encoded word belongs.
     pairs = (decode_prose(line).split(": ", 1) for line in info.split(b"\n"))
     fields = {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
     more, diff, quoted = take_quoted(diff, source)
-    return Mail(
+    return RawPatch(
+        source=source,
+        data=diff,
         subject=fields.get("Subject", "").strip(),
         body=(decode_prose(text) + decode_prose(more)).strip("\n"),
         author=fields.get("Author", ""),
         email=fields.get("Email", ""),
         date=fields.get("Date", ""),
-        patch=diff,
         quoted=quoted,
     )
 

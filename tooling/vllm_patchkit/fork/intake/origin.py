@@ -17,7 +17,7 @@ from vllm_patchkit.errors import NoRanges, PatchFormatError, PatchkitError, Whee
 from vllm_patchkit.fork.base import BaseSpec, find_base, load_base, version_of
 from vllm_patchkit.fork.glance import Release, StoredRelease, WheelRelease
 from vllm_patchkit.fork.intake.layout import parse_any, place_files
-from vllm_patchkit.fork.intake.sources import RawPatch
+from vllm_patchkit.fork.intake.mailbox import RawPatch
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.terminal import Console

@@ -12,7 +12,7 @@ from vllm_patchkit.diff.reverse import reverse_diff
 from vllm_patchkit.errors import HunkMismatch, PatchFormatError
 from vllm_patchkit.fork.intake.anchor import Anchored, anchor_file
 from vllm_patchkit.fork.intake.dispute import dispute_file
-from vllm_patchkit.fork.intake.sources import RawPatch
+from vllm_patchkit.fork.intake.mailbox import RawPatch
 from vllm_patchkit.fork.intake.state import Intake, Rules
 from vllm_patchkit.fork.store.repository import File
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vllm_patchkit.errors import PatchFormatError, UsageError
-from vllm_patchkit.fork.intake.mailbox import commentary, read_mails
+from vllm_patchkit.fork.intake.mailbox import RawPatch, commentary, read_mails
 from vllm_patchkit.fork.intake.note import Kind, Note
 from vllm_patchkit.fork.intake.text import clean_text, decode_prose
 from vllm_patchkit.host.files import list_files
@@ -28,26 +28,6 @@ PATH_LENGTH = 45
 QUILT_OPTION = re.compile(r"-p(?:ab|(\d+))")
 # DEP-3 fields that carry what a mail would: https://dep-team.pages.debian.net/deps/dep3/
 DEP3 = re.compile(r"(?i)^(description|subject|author|from|date|last-update): ?(.*)$")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RawPatch:
-    """One patch as somebody left it.
-
-    :param source: what a report calls it: the file, and the number of the mail in it.
-    :param hint: the target that the file's own place names (``v1/request.py.patch``), or None.
-    :param strip: the ``-p`` that its quilt series gives, or None.
-    """
-
-    source: str
-    data: bytes
-    subject: str
-    body: str = ""
-    author: str = ""
-    email: str = ""
-    date: str = ""
-    hint: str | None = None
-    strip: int | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -175,25 +155,15 @@ def _read_mails(data: bytes, name: str, found: Found) -> None:
     for number, mail in enumerate(mails, 1):
         source = name if len(mails) == 1 else f"{name} (mail {number})"
         subject = mail.subject or name
-        if not mail.patch:
+        if not mail.data:
             found.note("left out", source, f"left out: no diff is in the mail {subject!r}")
             continue
-        if lines := commentary(mail.patch):
+        if lines := commentary(mail.data):
             text = f"left out: {len(lines)} lines after ---, from {lines[0]!r} on, are no message"
             found.note("left out", source, text)
         if mail.quoted is not None:
             found.note("quoted", source, f"the message quotes a diff ({mail.quoted}); kept as text")
-        found.patches.append(
-            RawPatch(
-                source=source,
-                data=mail.patch,
-                subject=subject,
-                body=mail.body,
-                author=mail.author,
-                email=mail.email,
-                date=mail.date,
-            )
-        )
+        found.patches.append(replace(mail, source=source, subject=subject))
 
 
 def _read_diff(data: bytes, head: bytes, name: str, hint: str | None) -> RawPatch:
