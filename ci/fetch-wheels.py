@@ -28,6 +28,7 @@ def download(lock: Path, python: str, out: Path) -> None:
     for platform in PLATFORMS:
         options += ["--platform", platform]
     options += ["--dest", str(out), "--requirement", str(lock)]
+    print(f"fetching every file of {lock} into {out}: gigabytes, in silence", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "pip", "download", *options], check=True)
 
 
