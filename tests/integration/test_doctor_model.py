@@ -110,20 +110,25 @@ def test_the_command_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_an_engine_and_the_doctor_agree_on_remote_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It warns where the flag is what lets vLLM load, and notes where the code never runs."""
+    """It warns where the flag is what lets vLLM load, and notes where the code never runs.
+
+    What does not load either way is an error.
+    """
     folders = {}
     for number, (name, act) in enumerate(OWN_CODE.items()):
         folders[name] = write_checkpoint(tmp_path / f"{number}" / "model")
         act(folders[name])
     without, trusting = loads(*folders.values()), loads("--trust", *folders.values())
-    needed, warned, noted = {}, {}, {}
+    needed, warned, noted, ends, errors = {}, {}, {}, {}, {}
     for name, folder in folders.items():
-        assert trusting[str(folder)] is None, trusting[str(folder)]
-        needed[name] = without[str(folder)] is not None
+        ends[name] = trusting[str(folder)] is not None
+        needed[name] = without[str(folder)] is not None and not ends[name]
         main(["doctor", "--python", str(PYTHON), "--model", str(folder), "--json"])
         found = json.loads(capsys.readouterr().out)["findings"]
         said = {one["severity"] for one in found if one["code"] == "model-remote-code"}
         warned[name], noted[name] = "warning" in said, "note" in said
+        codes = {one["code"] for one in found if one["severity"] == "error"}
+        errors[name] = any(code.startswith("model-") for code in codes)
     assert sum(needed.values()) > 2
-    assert warned == needed
-    assert [name for name, is_noted in noted.items() if is_noted] == [list(OWN_CODE)[-1]]
+    assert (warned, errors) == (needed, ends)
+    assert [name for name, is_noted in noted.items() if is_noted] == [list(OWN_CODE)[-2]]

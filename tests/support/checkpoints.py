@@ -302,4 +302,9 @@ OWN_CODE: dict[str, Act] = {
         put("own_config.py", b"raise RuntimeError('this was imported')\n"),
         edit("config.json", model_type="Emu3", head_dim=32, auto_map=CONFIG_MAP),
     ),
+    "a tokenizer of no class, of a type that vLLM alone reads": both(
+        OWN_TOKENIZER,
+        edit("config.json", model_type="Emu3", head_dim=32),
+        edit("tokenizer_config.json", tokenizer_class=None, auto_map=TOKENIZER_MAP),
+    ),
 }

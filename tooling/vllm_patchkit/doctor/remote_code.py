@@ -35,8 +35,11 @@ def check_remote_code(facts: Facts, folder: Path, config: Facts) -> Iterator[Fin
         yield from _needed("tokenizer", name, folder, modules)
     modules = modules_of(config.get("auto_map"))
     kind = config.get("model_type")
+    types = {pair.partition(" ")[0] for pair in facts["transformers_models"]}
     if kind in facts["config_types"]:
         yield from _left_alone(folder, modules)
+        if types and kind not in types and name is None:
+            yield _no_class(folder, str(kind))
         return
     for fault in code_faults(folder, config.get("auto_map")):
         yield Finding(
@@ -46,8 +49,7 @@ def check_remote_code(facts: Facts, folder: Path, config: Facts) -> Iterator[Fin
             why="transformers imports it with --trust-remote-code, and ends",
             remedy=f"fetch it again: hf download ORG/NAME --local-dir {folder}",
         )
-    known = {pair.partition(" ")[0] for pair in facts["transformers_models"]}
-    if known and isinstance(kind, str) and kind not in known:
+    if types and isinstance(kind, str) and kind not in types:
         yield from _needed("configuration", kind, folder, modules)
 
 
@@ -74,6 +76,17 @@ def _left_alone(folder: Path, modules: list[str]) -> Iterator[Finding]:
             why="vLLM has this model itself and runs none of it, with --trust-remote-code neither",
             remedy="nothing to do; these files may be missing",
         )  # fmt: skip
+
+
+def _no_class(folder: Path, kind: str) -> Finding:
+    return Finding(
+        code="model-tokenizer",
+        severity=Severity.ERROR,
+        what=printable(f"{folder / 'tokenizer_config.json'} names no tokenizer_class"),
+        why=f"transformers would take that of the model's type, and does not know {kind}: the "
+        "engine ends while it loads the tokenizer",
+        remedy="fetch the file again, with the checkpoint's own tokenizer_class",
+    )
 
 
 def _files(modules: list[str]) -> str:
