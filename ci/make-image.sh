@@ -21,7 +21,7 @@ if [ -z "$base" ]; then
     if python=$(ask "$OFFICIAL"); then
         base=$OFFICIAL
     elif docker version >/dev/null 2>&1; then
-        echo "the base is $DEBIAN instead, made of Debian packages" >&2
+        echo "nothing is to be done: the base is $DEBIAN instead, made of Debian packages" >&2
         base=$DEBIAN
     else
         exit 3

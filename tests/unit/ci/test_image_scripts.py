@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socketserver
 import subprocess
 import sys
@@ -159,6 +160,22 @@ def test_the_closing_line_adds_up_every_report(tmp_path: Path) -> None:
         [sys.executable, CI / "total.py", tmp_path], capture_output=True, text=True, check=True
     )
     assert printed.stdout == "9 passed, 3 failed, 3 skipped\n"
+
+
+def test_requirements_that_cannot_be_installed_name_disk_and_index(tmp_path: Path) -> None:
+    """With a pip that fails, in a folder that stands for the image's /opt/vllm."""
+    programs, opt = tmp_path / "bin", tmp_path / "opt"
+    programs.mkdir()
+    made = f'mkdir -p {opt}/bin; printf "#!/bin/sh\\nexit 1\\n" > {opt}/bin/python'
+    (programs / "python3").write_text(f"#!/bin/sh\n{made}; chmod 755 {opt}/bin/python\n")
+    (programs / "python3").chmod(0o755)
+    text = (CI / "image" / "environment.sh").read_text().replace("/opt/vllm", str(opt))
+    path = f"{programs}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "if no space is left: they take 8 GB where the engine keeps its images" in done.stderr
+    assert "if no index can be reached from the build" in done.stderr
 
 
 def test_a_wheelhouse_keeps_what_its_lock_names(tmp_path: Path) -> None:

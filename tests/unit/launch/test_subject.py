@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vllm_patchkit.errors import HostError, UsageError, WheelError
-from vllm_patchkit.launch import subject
+from vllm_patchkit.launch import base_environment, subject
 from vllm_patchkit.launch import wheel_environment as environment
 
 
@@ -27,6 +27,14 @@ def test_an_unpatched_wheel_is_the_wrong_artifact(tmp_path):
     wheel = make_wheel(tmp_path / "vllm.whl", ["vllm/a.py"])
     with pytest.raises(WheelError, match=r"wrong artifact: vllm\.whl was never patched"):
         subject.read_locks(wheel)
+
+
+def test_the_other_side_of_a_comparison_is_named_by_what_it_is():
+    """A temporary folder's name says nothing of it; the name of an environment does."""
+    base = subject.Subject(kind="environment", location="/tmp/x", argv=())
+    said = "the same on the release without the patches, /tmp/x"
+    assert base_environment.describe_base("base", base) == said
+    assert base_environment.describe_base("/tmp/x", base) == "the same on /tmp/x"
 
 
 def test_what_is_no_wheel_is_said_to_be_none(tmp_path):

@@ -13,7 +13,13 @@ import pytest
 from vllm_patchkit.cli import main
 from vllm_patchkit.errors import HostError, UsageError, WheelError
 from vllm_patchkit.release.checksums import format_checksums, parse_checksums
-from vllm_patchkit.release.make import changelog_sections, make_release, release_notes, statements
+from vllm_patchkit.release.make import (
+    changelog_sections,
+    make_release,
+    release_notes,
+    statements,
+    unrecorded,
+)
 from vllm_patchkit.release.signing import require_sigstore
 from vllm_patchkit.release.verify import verify_release
 
@@ -51,6 +57,13 @@ def test_out_away_from_the_toolkit_s_checkout_names_both_ways(
     said = capsys.readouterr().err
     assert f"{tmp_path}/CHANGELOG.md does not exist" in said
     assert ("--project" in said, "--index" in said) == (True, True)
+
+
+def test_a_wheel_of_no_recorded_version_is_named(tmp_path: Path) -> None:
+    """Other labels may begin with a d, or have eight digits."""
+    names = ["a-1+own.1.d0123abcd-py3-none-any.whl", "a-1+own.1.d0123abcd.cpu-py3-none-any.whl",
+             "a-1+own.1-py3-none-any.whl", "a-1+dev.20261126-py3-none-any.whl"]  # fmt: skip
+    assert unrecorded([tmp_path / name for name in names]) == names[:2]
 
 
 @pytest.fixture

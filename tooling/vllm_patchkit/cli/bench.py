@@ -23,7 +23,7 @@ from vllm_patchkit.cli.parser import parse_size, positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.launch.base_environment import find_base
+from vllm_patchkit.launch.base_environment import describe_base, find_base
 from vllm_patchkit.launch.packages import find_packages
 from vllm_patchkit.launch.subject import Event, find_environment
 from vllm_patchkit.smoke.report import format_json
@@ -136,7 +136,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         options = replace(options, own=False)
         with find_base(args.against, subject, console) as base:
             report = measure_generate(subject, options, observe)
-            console.note(f"the same on {base.location}")
+            console.note(describe_base(args.against, base))
             release = replace(options, unpatched=True)
             compare_general(report, measure_generate(base, release, observe))
     data = format_json(report.to_json())

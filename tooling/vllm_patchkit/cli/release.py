@@ -15,7 +15,7 @@ from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.release.index import Indexed, add_to_index
-from vllm_patchkit.release.make import Release, build_toolkit, make_release
+from vllm_patchkit.release.make import Release, build_toolkit, make_release, unrecorded
 from vllm_patchkit.version import __version__
 
 EXAMPLES = """\
@@ -101,4 +101,9 @@ def _make(args: argparse.Namespace, console: Console) -> Release:
             sign=args.sign,
         )
     console.note(f"{len(release.digests)} files and their checksums")
+    for name in unrecorded(args.wheels):
+        console.note(
+            f"note: {name} is no recorded version (vllm-patchkit lock STACK --release); "
+            "leave it out if it was a trial"
+        )
     return release

@@ -21,7 +21,13 @@ from vllm_patchkit.cli.parser import parse_size, positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.launch.base_environment import BASE, find_base, find_place, touched_files
+from vllm_patchkit.launch.base_environment import (
+    BASE,
+    describe_base,
+    find_base,
+    find_place,
+    touched_files,
+)
 from vllm_patchkit.launch.packages import find_packages
 from vllm_patchkit.launch.subject import find_environment, make_image_subject, make_wheel_subject
 from vllm_patchkit.launch.supply import find_supply
@@ -159,7 +165,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             if base is not None and report.plan is None:
                 console.note("not compared: what was to be compared did not get so far")
             elif base is not None:
-                console.note(f"the same on {base.location}")
+                console.note(describe_base(args.against, base))
                 report.against = run_against(report, base, watch)
     for problem in report.problems:
         if problem["kind"] == "usage":

@@ -80,6 +80,12 @@ def find_base(spec: str, subject: Subject, console: Console) -> Iterator[Subject
         yield found
 
 
+def describe_base(spec: str, base: Subject) -> str:
+    """Return what is said before the other side of a comparison runs."""
+    which = "the release without the patches, " if spec == BASE else ""
+    return f"the same on {which}{base.location}"
+
+
 @contextmanager
 def base_environment(subject: Subject, console: Console) -> Iterator[Subject]:
     """Give the environment that is ``subject``'s but for the patches; it is removed on leaving.

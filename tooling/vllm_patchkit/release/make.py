@@ -36,6 +36,17 @@ class Release:
     digests: dict[str, str]
 
 
+def unrecorded(wheels: Sequence[Path]) -> list[str]:
+    """Return the names of wheels whose label has the digest of a stack that was not released.
+
+    >>> unrecorded([Path("vllm-0.11.0+own.2.d0123abcd.cpu-cp312-cp312-linux_x86_64.whl")])
+    ['vllm-0.11.0+own.2.d0123abcd.cpu-cp312-cp312-linux_x86_64.whl']
+    >>> unrecorded([Path("vllm-0.11.0+own.2-cp38-abi3-linux_x86_64.whl")])
+    []
+    """
+    return [wheel.name for wheel in wheels if re.search(r"\.d[0-9a-f]{8}[.-]", wheel.name)]
+
+
 def make_release(
     *,
     out: Path,
