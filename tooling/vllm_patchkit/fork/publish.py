@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from vllm_patchkit.diff.model import Read
@@ -48,17 +48,9 @@ class Published:
 
     def to_json(self) -> dict[str, object]:
         """Return the value as JSON writes it."""
-        return {
-            "stack": str(self.folder),
-            "patches": self.patches,
-            "unchanged": self.unchanged,
-            "added": list(self.added),
-            "changed": list(self.changed),
-            "renamed": [list(pair) for pair in self.renamed],
-            "dropped": list(self.dropped),
-            "faults": list(self.faults),
-            "notes": list(self.notes),
-        }
+        values = asdict(self)
+        folder, patches = values.pop("folder"), values.pop("patches")
+        return {"stack": str(folder), "patches": patches, "unchanged": self.unchanged, **values}
 
 
 def base_reader(store: Repository, base: BaseTree) -> Read:

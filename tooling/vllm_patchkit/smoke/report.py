@@ -50,10 +50,8 @@ class Report:
         """Take one event in."""
         fields = {key: value for key, value in event.items() if key != "event"}
         kind = event["event"]
-        if kind == "artifact":
-            self.artifact = fields
-        elif kind == "plan":
-            self.plan = fields
+        if kind in ("artifact", "plan"):
+            setattr(self, kind, fields)
         elif kind == "versions":
             self.versions = fields["versions"]
         elif kind == "stage":
@@ -64,10 +62,8 @@ class Report:
             self.problems.append({"kind": "environment", **fields})
         elif kind == "warning":
             self.warnings.append(fields["text"])
-        elif kind in ("check", "scenario", "picture", "sequence", "answer"):
-            getattr(self, f"{kind}s").append(fields)
-        elif kind == "tests":
-            self.tests.append(fields)
+        elif kind in ("check", "scenario", "picture", "sequence", "answer", "tests"):
+            getattr(self, f"{kind.removesuffix('s')}s").append(fields)
 
     def _add_stage(self, fields: Json) -> None:
         if fields["state"] == "started":

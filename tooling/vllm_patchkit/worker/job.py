@@ -68,17 +68,8 @@ class Job:
         """Return the job that the host sent."""
         known = dict(value)
         known.pop("owned", None)
-        for name in (
-            "stages",
-            "scenarios",
-            "architectures",
-            "image_size",
-            "preferred",
-            "required",
-        ):
-            if known.get(name) is not None:
-                known[name] = tuple(known[name])
-        return cls(scratch=scratch, **known)
+        lists = {name: tuple(one) for name, one in known.items() if isinstance(one, list)}
+        return cls(scratch=scratch, **{**known, **lists})
 
     @classmethod
     def read(cls, scratch: Path) -> Job:
