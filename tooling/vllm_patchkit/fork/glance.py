@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vllm_patchkit.archive.partial import PartialArchive
@@ -16,82 +15,64 @@ from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel.links import open_release
 
 
-class StoredRelease:
-    """A release in the store."""
-
-    def __init__(self, store: Repository, base: BaseTree) -> None:
-        self._store, self.root = store, base.root
-        self.paths = store.list_tree(base.commit)
-
-    def announce(self, paths: Iterable[str]) -> None:
-        """Nothing is fetched."""
-
-    def read(self, path: str) -> bytes:
-        """Return a file's content."""
-        return self._store.read_blob(self.paths[path].blob)
+def fetch_nothing(paths: Iterable[str]) -> None:
+    """Say nothing: all of it is on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
-class WheelRelease:
-    """A release in a wheel of which only the needed members are read, and none is proved.
+class Release:
+    """What can be looked at of a release; nothing that is read is proved.
 
-    :param fetched: an index gives the parts, so that reading them is worth a word.
+    :param announce: says how much is fetched to read these files, where any is.
     """
 
-    archive: PartialArchive
     paths: Collection[str]
     root: str
-    console: Console
-    fetched: bool
+    read: Callable[[str], bytes]
+    announce: Callable[[Iterable[str]], None] = fetch_nothing
 
-    @classmethod
-    def of(cls, archive: PartialArchive, console: Console, *, fetched: bool) -> WheelRelease:
-        """Return the release of an archive."""
-        paths = {name for name, size in archive.sizes.items() if is_source(name, size)}
-        return cls(archive, paths, find_root(paths), console, fetched)
 
-    @classmethod
-    @contextmanager
-    def open_file(cls, wheel: Path, console: Console) -> Iterator[WheelRelease]:
-        """Yield the release of a wheel on this machine.
+def stored_release(store: Repository, base: BaseTree) -> Release:
+    """Return a release in the store."""
+    entries = store.list_tree(base.commit)
+    return Release(entries, base.root, lambda path: store.read_blob(entries[path].blob))
 
-        :raises WheelError: it is no sound archive.
-        """
-        with wheel.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            archive = PartialArchive(wheel.name, size, partial(_pread, file.fileno()))
-            yield cls.of(archive, console, fetched=False)
 
-    @classmethod
-    def open_remote(cls, spec: BaseSpec, console: Console) -> WheelRelease:
-        """Return the release as pip's index has it.
+@contextmanager
+def open_file(wheel: Path) -> Iterator[Release]:
+    """Yield the release of a wheel on this machine.
 
-        :raises NoRanges: no parts of it can be had.
-        :raises WheelError: what came is no sound archive.
-        """
-        console.note(f"ask pip's index for the list of files of {spec}")
-        remote = open_release(spec.distribution, spec.version)
-        archive = PartialArchive(remote.name, remote.size_bytes, remote.pread)
-        return cls.of(archive, console, fetched=True)
-
-    def announce(self, paths: Iterable[str]) -> None:
-        """Say how much of the wheel will be fetched."""
-        if not self.fetched:
-            return
-        wanted = list(paths)
-        cost, whole = self.archive.cost(wanted), self.archive.size_bytes
-        self.console.note(
-            f"fetch {len(wanted)} files of {self.archive.path.name}: {cost / 1e6:.2f} of "
-            f"{whole / 1e6:.1f} MB, its list of files was {self.archive.directory_bytes / 1e6:.2f}"
+    :raises WheelError: it is no sound archive.
+    """
+    with wheel.open("rb") as file:
+        handle = file.fileno()
+        size = os.fstat(handle).st_size
+        yield _of_archive(
+            PartialArchive(wheel.name, size, lambda offset, count: os.pread(handle, count, offset))
         )
 
-    def read(self, path: str) -> bytes:
-        """Return a file's content."""
-        return self.archive.read(path)
+
+def open_remote(spec: BaseSpec, console: Console) -> Release:
+    """Return the release as pip's index has it; only the needed members are fetched.
+
+    :raises NoRanges: no parts of it can be had.
+    :raises WheelError: what came is no sound archive.
+    """
+    console.note(f"ask pip's index for the list of files of {spec}")
+    remote = open_release(spec.distribution, spec.version)
+    archive = PartialArchive(remote.name, remote.size_bytes, remote.pread)
+
+    def announce(paths: Iterable[str]) -> None:
+        wanted = list(paths)
+        cost, whole = archive.cost(wanted), archive.size_bytes
+        console.note(
+            f"fetch {len(wanted)} files of {archive.path.name}: {cost / 1e6:.2f} of "
+            f"{whole / 1e6:.1f} MB, its list of files was {archive.directory_bytes / 1e6:.2f}"
+        )
+
+    return replace(_of_archive(archive), announce=announce)
 
 
-Release = StoredRelease | WheelRelease
-
-
-def _pread(handle: int, offset: int, length: int) -> bytes:
-    return os.pread(handle, length, offset)
+def _of_archive(archive: PartialArchive) -> Release:
+    paths = {name for name, size in archive.sizes.items() if is_source(name, size)}
+    return Release(paths, find_root(paths), archive.read)

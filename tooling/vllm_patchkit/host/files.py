@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from vllm_patchkit.host.terminal import Console
 
@@ -43,25 +44,32 @@ def list_files(folder: Path) -> list[Path]:
     return sorted(Path(place, name) for place, _, names in walked for name in names)
 
 
-def replace_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def replace_file(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path`` through a synced temporary file beside it and a rename.
 
     A hard link to the old content (an installer's cache) keeps the old content.
     """
+    with replacement(path) as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    sync_folder(path.parent)
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[BinaryIO]:
+    """Give a temporary file beside ``path`` that takes its place at the end, or else goes."""
     import tempfile
 
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
+            yield stream
+            os.fchmod(handle, 0o644)
         Path(name).replace(path)
     except BaseException:
-        Path(name).unlink()
+        Path(name).unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vllm_patchkit.errors import HostError
+from vllm_patchkit.host.files import replacement
 
 # Gathers headers and small members; large blocks go past it without being copied.
 BUFFER_BYTES = 1 << 16
@@ -50,7 +51,8 @@ def _unnamed_file(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         if error.errno not in NO_UNNAMED_FILES:
             raise
-        with _hidden_file(path) as stream:
+        # A temporary name, which only an orderly end takes away.
+        with replacement(path) as stream:
             yield stream
         return
     with os.fdopen(handle, "wb", buffering=BUFFER_BYTES) as stream:
@@ -70,21 +72,6 @@ def _give_name(handle: int, path: Path) -> None:
         finally:
             os.close(directory)
         (Path(folder) / "wheel").replace(path)
-
-
-@contextmanager
-def _hidden_file(path: Path) -> Iterator[BinaryIO]:
-    """Do the same with a temporary name, which only an orderly end takes away."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb", buffering=BUFFER_BYTES) as stream:
-            yield stream
-            stream.flush()
-            os.fchmod(handle, MODE)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _require_room(folder: Path, size_bytes: int) -> None:

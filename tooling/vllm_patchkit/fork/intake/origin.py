@@ -15,7 +15,7 @@ from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.digest import blob_id
 from vllm_patchkit.errors import NoRanges, PatchFormatError, PatchkitError, WheelError
 from vllm_patchkit.fork.base import BaseSpec, find_base, load_base, version_of
-from vllm_patchkit.fork.glance import Release, StoredRelease, WheelRelease
+from vllm_patchkit.fork.glance import Release, open_file, open_remote, stored_release
 from vllm_patchkit.fork.intake.layout import parse_any, place_files
 from vllm_patchkit.fork.intake.mailbox import RawPatch
 from vllm_patchkit.fork.store.git import Repository
@@ -118,16 +118,16 @@ def _look(
     """Return how well one release fits: read where it is at hand, in parts where it can be."""
     stored = find_base(store, spec) if spec.wheel is None else None
     if stored is not None:
-        return _fit_release(StoredRelease(store, stored), changes)
+        return _fit_release(stored_release(store, stored), changes)
     wheel = spec.wheel or find_release(spec.distribution, spec.version)
     try:
         if wheel is None:
-            return _fit_release(WheelRelease.open_remote(spec, console), changes)
-        with WheelRelease.open_file(wheel, console) as release:
+            return _fit_release(open_remote(spec, console), changes)
+        with open_file(wheel) as release:
             return _fit_release(release, changes)
     except (NoRanges, WheelError) as why:
         console.note(f"{why.message}; so the whole wheel is {'read' if wheel else 'fetched'}")
-    return _fit_release(StoredRelease(store, load_base(store, spec, console)), changes)
+    return _fit_release(stored_release(store, load_base(store, spec, console)), changes)
 
 
 def _read_changes(patches: Sequence[RawPatch]) -> Iterator[Change]:
