@@ -111,7 +111,7 @@ def _wheel_tags(facts: Facts, dists: list[Facts]) -> Iterator[Finding]:
 
 
 def _shadowed(facts: Facts, dists: list[Facts]) -> Iterator[Finding]:
-    origins = facts["origins"]["vllm"]
+    origins = facts["origins"]
     if not dists:
         return
     if not origins:

@@ -191,7 +191,7 @@ def limit(name: int) -> int | None:
 def meminfo() -> dict[str, int]:
     """The lines of /proc/meminfo that matter, in KiB (pages: a count)."""
     found = re.findall(
-        r"^(MemTotal|MemAvailable|HugePages_Total|Hugepagesize):\s+(\d+)",
+        r"^(MemTotal|HugePages_Total|Hugepagesize):\s+(\d+)",
         read_text("/proc/meminfo"),
         re.M,
     )
@@ -211,9 +211,7 @@ def facts(*, hashes: bool) -> dict[str, Any]:
             "machine": platform.machine(),
             "prefix": sys.prefix,
         },
-        "libc": platform.libc_ver(),
         "cwd": os.getcwd(),
-        "sys_path": SEEN,
         "environment": {
             key: value
             for key, value in os.environ.items()
@@ -226,7 +224,7 @@ def facts(*, hashes: bool) -> dict[str, Any]:
         "shadows": shadows(modules),
         "place": environment(),
         "foreign_libraries": foreign_libraries(),
-        "origins": {name: module_origins(name) for name in ("vllm", "torch", "transformers")},
+        "origins": module_origins("vllm"),
         # The models of vLLM's registry, and the types whose configuration vLLM reads itself.
         "architectures": named_in("vllm", "model_executor/models/registry.py", r'^\s+"(\w+)":'),
         "config_types": named_in(
@@ -245,12 +243,9 @@ def facts(*, hashes: bool) -> dict[str, Any]:
         "shm": free_bytes("/dev/shm"),
         "limits": {
             "nofile": limit(resource.RLIMIT_NOFILE),
-            "memlock": limit(resource.RLIMIT_MEMLOCK),
-            "nproc": limit(resource.RLIMIT_NPROC),
             "as": limit(resource.RLIMIT_AS),
         },
         "memory": meminfo(),
-        "thp": read_text("/sys/kernel/mm/transparent_hugepage/enabled").strip(),
         "compiler": next((tool for tool in ("gcc", "clang", "cc") if shutil.which(tool)), None),
         # What torch.compile calls for code that runs on the processor.
         "cxx_compiler": shutil.which(os.environ.get("CXX", "g++")),

@@ -34,7 +34,7 @@ def normal(name: str) -> str:
 def distributions() -> list[dict[str, Any]]:
     """Every installed distribution, in the order that Python finds them."""
     found = []
-    for place, dist in enumerate(metadata.distributions(path=SEEN)):
+    for dist in metadata.distributions(path=SEEN):
         path = str(getattr(dist, "_path", ""))
         meta = read_metadata(dist)
         named = re.match(r"(.+?)-([^-]+)\.(?:dist|egg)-info$", os.path.basename(path))
@@ -47,9 +47,7 @@ def distributions() -> list[dict[str, Any]]:
                 "broken": not meta.get("Name") or not meta.get("Version"),
                 "source": editable_source(dist),
                 "requires": list(meta.get_all("Requires-Dist") or []),
-                "requires_python": meta.get("Requires-Python"),
                 "tags": wheel_tags(dist),
-                "order": place,
             }
         )
     return found
