@@ -11,6 +11,7 @@ from vllm_patchkit.diff.model import Read
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.fork.base import BaseTree
 from vllm_patchkit.fork.folder import read_folder, replace_folder
+from vllm_patchkit.fork.series import TreeState
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.history import record_operation
 from vllm_patchkit.stack.apply import step_patches
@@ -55,13 +56,7 @@ class Published:
 
 def base_reader(store: Repository, base: BaseTree) -> Read:
     """Return a function that gives a file's bytes in a base release, or None."""
-    entries = store.list_tree(base.commit)
-
-    def read(path: str) -> bytes | None:
-        entry = entries.get(path)
-        return None if entry is None else store.read_blob(entry.blob)
-
-    return read
+    return TreeState(store, store.list_tree(base.commit)).read
 
 
 def compose_stack(

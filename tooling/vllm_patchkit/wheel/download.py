@@ -50,14 +50,23 @@ def download(entry: WheelInput, path: Path, console: Console) -> None:
                 )
             except CommandFailed as failure:
                 raise _fetch_error(entry, path, failure) from None
-        fetched = folder / entry.file
-        if not fetched.is_file():
-            found = ", ".join(sorted(file.name for file in folder.glob("*.whl"))) or "nothing"
-            raise WheelError(f"fetching {entry.name}: expected {entry.file}, pip brought {found}")
+        fetched = find_fetched(folder, entry.file, f"fetching {entry.name}")
         if file_sha256(fetched, console) != entry.sha256:
             raise WheelError(f"fetching {entry.name}: the sha256 is not {entry.sha256}")
         fetched.chmod(0o644)
         fetched.replace(path)
+
+
+def find_fetched(folder: Path, file: str, title: str) -> Path:
+    """Return the file that pip was to bring into a folder.
+
+    :raises WheelError: it brought another one.
+    """
+    if not (folder / file).is_file():
+        kind = f"*{Path(file).suffix}"
+        found = ", ".join(sorted(one.name for one in folder.glob(kind))) or "nothing"
+        raise WheelError(f"{title}: expected {file}, pip brought {found}")
+    return folder / file
 
 
 def _require_space(entry: WheelInput, folder: Path) -> None:
@@ -92,12 +101,12 @@ def download_release(distribution: str, version: str, folder: Path, console: Con
             try:
                 run([*words, f"{distribution}=={version}"])
             except CommandFailed as failure:
-                reasons.append(failure.stderr_tail.strip().splitlines()[-1:])
+                reasons.append(failure.last_line)
                 continue
             (wheel,) = Path(name).glob("*.whl")
             return wheel.rename(folder / wheel.name)
     raise HostError(
-        f"pip cannot download a wheel of {distribution} {version}: {''.join(reasons[0])}",
+        f"pip cannot download a wheel of {distribution} {version}: {reasons[0]}",
         hint=f"check the version and pip's index settings, or put the wheel into {folder}",
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from vllm_patchkit.errors import CommandFailed, HostError, WheelError
+from vllm_patchkit.errors import CommandFailed, HostError
 from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.host.process import run
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.wheel.download import pip_download, pip_environment
+from vllm_patchkit.wheel.download import find_fetched, pip_download, pip_environment
 from vllm_patchkit.wheel.pins import WheelInput, read_tables
 
 # pip asks a downloaded sdist for its requirements, of its build backend. This one answers instead,
@@ -72,12 +72,8 @@ def _download(
                 f"pip cannot download the sdist of {distribution} {version}: {failure.last_line}",
                 hint=f"check the network and pip's index settings, or put the file at {path}",
             ) from None
-        fetched = folder / path.name
-        if not fetched.is_file():
-            found = ", ".join(sorted(file.name for file in folder.glob("*.tar.gz"))) or "nothing"
-            raise WheelError(f"the sdist of {distribution} {version}: expected {path.name}, pip "
-                             f"brought {found}")  # fmt: skip
-        fetched.replace(path)
+        title = f"the sdist of {distribution} {version}"
+        find_fetched(folder, path.name, title).replace(path)
 
 
 def write_backend(folder: Path, distribution: str, version: str) -> Path:

@@ -52,9 +52,14 @@ def _install(name: str, version: str, folder: Path) -> None:
         fresh.rename(folder)
 
 
-def _find_installed(name: str, version: str, failure: CommandFailed) -> tuple[Words, str]:
+def find_program(name: str) -> str | None:
+    """Return the program beside this Python, or else on ``PATH``."""
     beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.is_file() else shutil.which(name)
+    return str(beside) if beside.is_file() else shutil.which(name)
+
+
+def _find_installed(name: str, version: str, failure: CommandFailed) -> tuple[Words, str]:
+    found = find_program(name)
     if found is None:
         raise HostError(
             f"--normalise needs {name} {version}, which pip cannot install: {failure.last_line}",

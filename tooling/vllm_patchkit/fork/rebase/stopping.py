@@ -142,8 +142,7 @@ def stop_at_conflict(
 def _lay_out(store: Repository, repository: Repository, merged: Merged) -> None:
     """Give the work tree what the merge settled beyond ``git cherry-pick``: the imports."""
     assert repository.work_tree is not None
-    listed = repository.run("diff", "--name-only", "-z", "--diff-filter=U")
-    for path in filter(None, listed.decode("utf-8", "surrogateescape").split("\0")):
+    for path in _list_names(repository, "--diff-filter=U"):
         stages = merged.stages.get(path)
         entry = store.list_tree(merged.tree, path).get(path)
         if entry is None or (stages is not None and len(stages) != 3):
@@ -209,16 +208,20 @@ def settle_patch(repository: Repository, plan: Plan) -> Status:
     return "resolved"
 
 
+def _list_names(repository: Repository, *words: str) -> list[str]:
+    listed = repository.run("diff", "--name-only", "-z", *words)
+    return listed.decode("utf-8", "surrogateescape").split("\0")[:-1]
+
+
 def _require_resolved(repository: Repository) -> None:
-    listed = repository.run("diff", "--name-only", "-z", "--diff-filter=U")
-    unmerged = [name.decode("utf-8", "replace") for name in listed.split(b"\0") if name]
+    names = ", ".join(_list_names(repository, "--diff-filter=U"))
+    unmerged = names.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if unmerged:
         raise StackError(
-            f"{repository.work_tree}: not resolved yet: {', '.join(unmerged)}",
+            f"{repository.work_tree}: not resolved yet: {unmerged}",
             hint="edit them, git add them, then --continue",
         )
-    staged = repository.run("diff", "--cached", "--name-only", "-z", "--diff-filter=AM", "HEAD")
-    for name in filter(None, staged.decode("utf-8", "surrogateescape").split("\0")):
+    for name in _list_names(repository, "--cached", "--diff-filter=AM", "HEAD"):
         data = repository.run("show", f":{name}")
         if data.startswith(MARKER) or b"\n" + MARKER in data:
             raise StackError(f"{repository.work_tree}: {name} still holds conflict markers")

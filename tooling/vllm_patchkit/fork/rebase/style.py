@@ -7,8 +7,6 @@ leaves only the differences that mean something.
 
 from __future__ import annotations
 
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from vllm_patchkit.errors import HostError, UsageError
 from vllm_patchkit.fork.commits import author_of, commit_message
-from vllm_patchkit.fork.rebase.formatter import find_formatter, format_cached
+from vllm_patchkit.fork.rebase.formatter import find_formatter, find_program, format_cached
 from vllm_patchkit.fork.rebase.merge import NOBODY, replace_files
 from vllm_patchkit.fork.series import Series
 from vllm_patchkit.fork.store.git import Entry, Person, Repository
@@ -115,8 +113,7 @@ def _is_ruff_release(version: str) -> bool:
 
 
 def _find_tool(name: str) -> str:
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.is_file() else shutil.which(name)
+    found = find_program(name)
     if found is None:
         raise HostError(
             f"--normalise needs {name}, which is not installed",
