@@ -11,12 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import (
-    add_stack_option,
-    add_target_options,
-    print_change,
-    print_document,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
@@ -28,8 +23,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``apply``."""
-    add_target_options(parser)
-    add_stack_option(parser)
+    options.add_target_options(parser)
+    options.add_stack_option(parser)
     parser.add_argument("--upto", metavar="NNNN", help="apply the patches up to this one")
     parser.add_argument("--dry-run", action="store_true", help="print the plan, write nothing")
     parser.add_argument(
@@ -50,6 +45,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         output=args.out,
         console=console,
     )
-    if not print_document(args, console, answer):
-        print_change(answer, console)
+    if not options.print_document(args, console, answer):
+        options.print_change(answer, console)
     return ExitCode.OK

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.fork.base import parse_base
@@ -38,7 +38,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         metavar="VERSION",
         help="look at this one too, fetched if need be; may be repeated (default: the cache's)",
     )
-    add_json_option(parser, "each release's files")
+    options.add_json_option(parser, "each release's files")
     take_inputs(parser, "paths")
 
 
@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         "releases": {one.spec.version: one.files for one in origin.candidates},
         "left_out": origin.left_out,
     }
-    if not print_document(args, console, document):
+    if not options.print_document(args, console, document):
         print_origin(origin, console)
     sound = origin.best is not None and not origin.best.count("other") and not origin.left_out
     return ExitCode.OK if sound else ExitCode.FAILED

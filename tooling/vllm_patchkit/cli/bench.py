@@ -18,7 +18,7 @@ from vllm_patchkit.bench.generate import (
     format_result,
     measure_generate,
 )
-from vllm_patchkit.cli.options import add_engine_options, add_json_option, print_document
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import parse_size, positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.files import replace_file
@@ -77,7 +77,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--async-scheduling", action="store_true", help="of both engines")
     parser.add_argument("--cudagraph-mode", metavar="MODE", help="such as FULL (vLLM's default)")
     parser.add_argument("--full-size", action="store_true", help="the published 34 B dimensions")
-    add_engine_options(parser, "of the small model (float32 on a CPU, else bfloat16)")
+    options.add_engine_options(parser, "of the small model (float32 on a CPU, else bfloat16)")
     parser.add_argument(
         "--rounds", type=whole(1), default=3, help="repetitions, default: 3; medians count"
     )
@@ -102,7 +102,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         help="plain sequences here and on another environment, or on the release: base",
     )
     parser.add_argument("--profile", type=Path, metavar="FILE", help="write the top costs there")
-    add_json_option(parser, "the results")
+    options.add_json_option(parser, "the results")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the JSON there")
     take_inputs(parser, "python")
 
@@ -121,7 +121,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         "own": True,
         "unpatched": False,
     }
-    options = BenchOptions(**{**given, **made})
+    wanted = BenchOptions(**{**given, **made})
 
     def observe(event: Event) -> None:
         if (text := describe_event(event)) is not None:
@@ -129,15 +129,15 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
     subject = find_environment(args.python)
     if args.against is None:
-        report = measure_generate(subject, options, observe, find_packages())
+        report = measure_generate(subject, wanted, observe, find_packages())
     else:
         from vllm_patchkit.bench.generate import compare_general
 
-        options = replace(options, own=False)
+        wanted = replace(wanted, own=False)
         with find_base(args.against, subject, console) as base:
-            report = measure_generate(subject, options, observe)
+            report = measure_generate(subject, wanted, observe)
             console.note(describe_base(args.against, base))
-            release = replace(options, unpatched=True)
+            release = replace(wanted, unpatched=True)
             compare_general(report, measure_generate(base, release, observe))
     data = format_json(report.to_json())
     if args.out:
@@ -145,7 +145,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if args.profile and report.profile:
         replace_file(args.profile, report.profile.encode())
         console.note(f"wrote {args.profile}")
-    if not print_document(args, console, report.to_json()):
+    if not options.print_document(args, console, report.to_json()):
         console.result(_render(report, console))
     return int(report.exit_code)
 

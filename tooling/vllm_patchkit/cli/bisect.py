@@ -10,13 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import (
-    add_base_option,
-    add_json_option,
-    add_stack_argument,
-    print_document,
-    stack_folder,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.fork.bisect import bisect_stack
@@ -31,12 +25,12 @@ EXAMPLES = """\
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``bisect``."""
     parser.usage = "%(prog)s [OPTION ...] [STACK] -- COMMAND [ARGUMENT ...]"
-    add_stack_argument(parser)
-    add_base_option(parser)
+    options.add_stack_argument(parser)
+    options.add_base_option(parser)
     parser.add_argument(
         "--libraries", type=Path, metavar="DIR", help="site-packages to take compiled files from"
     )
-    add_json_option(parser, "the verdict")
+    options.add_json_option(parser, "the verdict")
     take_inputs(parser, "libraries")
 
 
@@ -44,8 +38,10 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the bisect and name the patch."""
     if not args.words:
         raise UsageError("which command?", hint="write it after --: bisect myfork -- pytest -x")
-    found = bisect_stack(stack_folder(args, console), args.words, console, libraries=args.libraries)
-    if print_document(args, console, found):
+    found = bisect_stack(
+        options.stack_folder(args, console), args.words, console, libraries=args.libraries
+    )
+    if options.print_document(args, console, found):
         return ExitCode.OK if found.culprit is not None else ExitCode.FAILED
     console.note(f"the command ran {found.runs} times")
     if found.culprit is not None:

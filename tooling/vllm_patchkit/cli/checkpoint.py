@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_stack_option
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
@@ -29,7 +29,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--python", type=Path, required=True, metavar="PATH", help="an environment with vLLM"
     )
-    add_stack_option(parser)
+    options.add_stack_option(parser)
     take_inputs(parser, "python")
 
 

@@ -11,13 +11,7 @@ import argparse
 import re
 from pathlib import Path
 
-from vllm_patchkit.cli.options import (
-    add_json_option,
-    add_stack_argument,
-    add_step_options,
-    find_open,
-    print_document,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.rebase import print_rebased
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.fork.compose.compose import KIND, continue_compose, start_compose, update_compose
@@ -36,7 +30,7 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``compose``."""
-    add_stack_argument(parser)
+    options.add_stack_argument(parser)
     parser.add_argument(
         "others", nargs="*", metavar="OTHER", help="the other parents, in order (default: none)"
     )
@@ -49,8 +43,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     step = parser.add_mutually_exclusive_group()
     step.add_argument("--update", action="store_true", help="carry over what changed in parents")
     step.add_argument("--check", action="store_true", help="only say whether a parent changed")
-    add_step_options(parser, step, "no stack is changed")
-    add_json_option(parser, "the reports")
+    options.add_step_options(parser, step, "no stack is changed")
+    options.add_json_option(parser, "the reports")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -99,12 +93,12 @@ def _find_composed(args: argparse.Namespace) -> Path:
 
 
 def _find_open(args: argparse.Namespace) -> Path:
-    return find_open(args, _named(args) or args.name, "a composition", "compose NAME")
+    return options.find_open(args, _named(args) or args.name, "a composition", "compose NAME")
 
 
 def _check(args: argparse.Namespace, folder: Path, console: Console) -> int:
     lines = changed_parents(folder, read_stack(folder))
-    if not print_document(args, console, {"changed": lines}) and lines:
+    if not options.print_document(args, console, {"changed": lines}) and lines:
         console.result("\n".join(lines))
         console.note(f"carry it over: vllm-patchkit compose {folder.name} --update")
     return ExitCode.FAILED if lines else ExitCode.OK

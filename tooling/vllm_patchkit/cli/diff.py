@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from vllm_patchkit.cli.options import add_base_option, add_stack_argument, stack_folder
+from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.fork.compare import net_diff
 from vllm_patchkit.host.terminal import Console, wants_colour
@@ -18,8 +18,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``diff``."""
-    add_stack_argument(parser)
-    add_base_option(parser)
+    options.add_stack_argument(parser)
+    options.add_base_option(parser)
     parser.add_argument("--patch", metavar="NNNN", help="only this patch")
     parser.add_argument("--stat", action="store_true", help="files and line counts only")
 
@@ -28,5 +28,5 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the diff."""
     words = ["--stat=100"] if args.stat else []
     words += ["--color=always"] if wants_colour(console.out) else []
-    console.raw(net_diff(stack_folder(args, console), console, *words, patch=args.patch))
+    console.raw(net_diff(options.stack_folder(args, console), console, *words, patch=args.patch))
     return ExitCode.OK

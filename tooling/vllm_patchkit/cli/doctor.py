@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_option, print_document
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import positive, take_inputs, whole
 from vllm_patchkit.doctor.checkpoint import check_architecture, read_checkpoint
 from vllm_patchkit.doctor.diagnose import diagnose
@@ -40,7 +40,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         "--hashes", action="store_true", help="read every installed file; takes minutes"
     )
     parser.add_argument("--cwd", type=Path, help="folder from which vLLM would be started")
-    add_stack_option(parser, "the stack whose state is checked (default: the only one)")
+    options.add_stack_option(parser, "the stack whose state is checked (default: the only one)")
     parser.add_argument("--model", type=Path, help="checkpoint (or config.json) that should fit")
     parser.add_argument(
         "--tensor-parallel-size", "--tp", type=whole(1), default=1, metavar="N", help="default: 1"
@@ -56,7 +56,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-model-len", type=whole(1), metavar="N", help="as vllm serve takes it"
     )
-    add_json_option(parser, "the diagnosis")
+    options.add_json_option(parser, "the diagnosis")
     take_inputs(parser, "python", "cwd", "model")
 
 
@@ -91,7 +91,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         "summary": dict(diagnosis.summary),
         "findings": [asdict(finding) for finding in diagnosis.findings],
     }
-    if not print_document(args, console, document):
+    if not options.print_document(args, console, document):
         _render(diagnosis, console)
     return ExitCode.OK if diagnosis.healthy else ExitCode.FAILED
 

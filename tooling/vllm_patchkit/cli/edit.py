@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_base_option, add_stack_argument, stack_folder
+from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.fork.edit import close_edit, open_edit
 from vllm_patchkit.host.terminal import Console
@@ -23,8 +23,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``edit``."""
-    add_stack_argument(parser)
-    add_base_option(parser)
+    options.add_stack_argument(parser)
+    options.add_base_option(parser)
     parser.add_argument("--dir", type=Path, metavar="DIR", help="where to put the work tree")
     parser.add_argument("--close", action="store_true", help="delete the stack's work tree")
     parser.add_argument(
@@ -34,7 +34,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Open or close a work tree."""
-    folder = stack_folder(args, console)
+    folder = options.stack_folder(args, console)
     if args.close:
         console.note(f"deleted {close_edit(folder, force=args.force)}")
         return ExitCode.OK

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_base_option, add_stack_argument, stack_folder
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.fork.base import parse_base
@@ -28,8 +28,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``export``."""
-    add_stack_argument(parser)
-    add_base_option(parser)
+    options.add_stack_argument(parser)
+    options.add_base_option(parser)
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--upto", metavar="NNNN", help="the patches up to this one")
     choice.add_argument("--only", action="append", metavar="NNNN", help="this patch; may repeat")
@@ -53,7 +53,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Export in the form that was asked for."""
-    folder = stack_folder(args, console)
+    folder = options.stack_folder(args, console)
     if args.checkout:
         return _branch(args, folder, console)
     if args.onto or (args.branch and not args.bundle):

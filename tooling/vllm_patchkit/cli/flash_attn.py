@@ -11,7 +11,7 @@ import dataclasses
 import sys
 import textwrap
 
-from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.doctor.flash_attn import (
     RELEASES,
@@ -43,7 +43,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         "--release", choices=RELEASES, default=RELEASES[0], help="of flash-attn, default: 2.8.3"
     )
     parser.add_argument("--check", action="store_true", help="check the installed flash-attn")
-    add_json_option(parser, "the file or the findings")
+    options.add_json_option(parser, "the file or the findings")
     take_inputs(parser, "python")
 
 
@@ -59,7 +59,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     findings = check_installed(folders, environment)
     misfit = any(finding.fits is False for finding in findings)
     rows = [dataclasses.asdict(finding) for finding in findings]
-    if print_document(args, console, {"findings": rows}):
+    if options.print_document(args, console, {"findings": rows}):
         return ExitCode.FAILED if misfit else ExitCode.OK
     marks = {True: ("fits", "green"), False: ("does not fit", "red"), None: ("unknown", "yellow")}
     for finding in findings:
@@ -79,7 +79,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _print_file(name: str, args: argparse.Namespace, console: Console) -> int:
-    if not print_document(args, console, {"file": name}):
+    if not options.print_document(args, console, {"file": name}):
         console.result(name)
     return ExitCode.OK
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import add_target_options, describe_target, print_reports
+from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
@@ -26,7 +26,7 @@ STYLES = {"in": "green", "out": "dim", "partly": "yellow", "unknown": "red"}
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``identify``."""
-    add_target_options(parser, nargs="*")
+    options.add_target_options(parser, nargs="*")
     parser.add_argument("--image", metavar="NAME", help="look into a container image")
     parser.add_argument(
         "--stack",
@@ -48,7 +48,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             identify(target, python=args.python, stacks=args.stack)
             for target in args.target or [None]
         ]
-    if not print_reports(args, console, answers):
+    if not options.print_reports(args, console, answers):
         for answer in answers:
             _print(answer, console, named=bool(args.stack))
     return ExitCode.OK
@@ -56,7 +56,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _print(answer: IdentifyReport, console: Console, *, named: bool) -> None:
     if answer.target is not None:
-        console.result(describe_target(answer.target))
+        console.result(options.describe_target(answer.target))
     absent = [stack for stack in answer.stacks if not (named or stack.is_inside)]
     for stack in answer.stacks:
         if stack not in absent:

@@ -10,7 +10,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.container import image
 from vllm_patchkit.container.base import ask_python
@@ -50,7 +50,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", help="network of the build's steps, such as none or host")
     parser.add_argument("--no-cache", action="store_true", help="run every step again")
     parser.add_argument("--no-pull", action="store_true", help="take only a base that is here")
-    add_json_option(parser, "what was built")
+    options.add_json_option(parser, "what was built")
     parser.add_argument(
         "--print-python", action="store_true", help="print the version of the base's Python"
     )
@@ -134,7 +134,7 @@ def _report(args: argparse.Namespace, image: BuiltImage, console: Console) -> No
         "reproducible_id": image.sealed,
         "layers": [asdict(layer) for layer in image.layers],
     }
-    if print_document(args, console, document):
+    if options.print_document(args, console, document):
         return
     for layer, name in zip(image.layers, OWN_LAYERS, strict=True):
         console.note(f"layer {layer.digest[7:19]} {layer.size_bytes / 1e6:9.1f} MB  {name}")

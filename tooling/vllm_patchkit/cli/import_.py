@@ -13,8 +13,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.base import find_base, print_origin
-from vllm_patchkit.cli.options import add_json_option, add_step_options, find_open, print_document
 from vllm_patchkit.cli.parser import take_inputs, whole
 from vllm_patchkit.cli.rebase import print_rebased
 from vllm_patchkit.cli.refresh import print_published
@@ -76,8 +76,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     step.add_argument(
         "--edit", action="store_true", help="stop in a work tree at what does not apply"
     )
-    add_step_options(parser, step, "no stack is made")
-    add_json_option(parser, "what was done")
+    options.add_step_options(parser, step, "no stack is made")
+    options.add_json_option(parser, "what was done")
     take_inputs(parser, "paths")
 
 
@@ -132,7 +132,7 @@ def _resume(args: argparse.Namespace, console: Console) -> int:
         raise UsageError(
             "an import that stopped has its patches already", hint="leave the paths out"
         )
-    folder = find_open(args, args.name, "an import", "import --name NAME")
+    folder = options.find_open(args, args.name, "an import", "import --name NAME")
     if args.abort:
         console.note(f"deleted {abort_session(folder, KIND)}; nothing was imported")
         return ExitCode.OK
@@ -142,7 +142,7 @@ def _resume(args: argparse.Namespace, console: Console) -> int:
 
 def _print_imported(result: Imported, args: argparse.Namespace, console: Console) -> int:
     notes = [{"kind": n.kind, "source": n.source, "text": n.text} for n in result.notes]
-    if print_document(args, console, {**result.published.to_json(), "notes": notes}):
+    if options.print_document(args, console, {**result.published.to_json(), "notes": notes}):
         return ExitCode.OK
     _print_notes(result.notes, console)
     print_published(result.published, console)

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
@@ -27,7 +27,7 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lint``."""
-    add_stack_argument(parser)
+    options.add_stack_argument(parser)
     parser.add_argument(
         "--base",
         metavar="WHEEL|TREE",
@@ -40,7 +40,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         metavar="CODE",
         help="pass over this code; may be repeated (default: those in [lint.ignore])",
     )
-    add_json_option(parser, "the findings")
+    options.add_json_option(parser, "the findings")
     take_inputs(parser, "base")
 
 
@@ -48,7 +48,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Print every finding; 1 if there is one."""
     folder = find_stack(args.stack)
     findings, ignored = lint_all(folder, base=args.base, ignore=args.ignore, console=console)
-    if not print_document(args, console, _document(folder.name, findings, ignored)):
+    if not options.print_document(args, console, _document(folder.name, findings, ignored)):
         for group in _group(findings):
             _print_group(group, console)
         count = len(findings)

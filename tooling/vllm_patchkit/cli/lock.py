@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
@@ -24,7 +24,7 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lock``."""
-    add_stack_argument(parser)
+    options.add_stack_argument(parser)
     parser.add_argument(
         "--base",
         metavar="WHEEL|TREE",
@@ -45,7 +45,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail if the lock would change"
     )
-    add_json_option(parser, "the outcome")
+    options.add_json_option(parser, "the outcome")
     take_inputs(parser, "base")
 
 
@@ -66,7 +66,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         "label": label,
         "digest": done.lock.digest,
     }
-    if not print_document(args, console, outcome):
+    if not options.print_document(args, console, outcome):
         if not done.changed:
             state = "is up to date"
         else:

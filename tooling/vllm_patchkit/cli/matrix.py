@@ -12,13 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vllm_patchkit.cli.options import (
-    add_base_option,
-    add_json_option,
-    add_stack_argument,
-    print_document,
-    stack_folder,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.fork.droppable import find_dependants
 from vllm_patchkit.fork.edit import load_stack
@@ -37,15 +31,15 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``matrix``."""
-    add_stack_argument(parser)
-    add_base_option(parser)
+    options.add_stack_argument(parser)
+    options.add_base_option(parser)
     parser.add_argument("--with", dest="other", metavar="STACK", help="a second stack")
-    add_json_option(parser, "the relations")
+    options.add_json_option(parser, "the relations")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the relations."""
-    folder = stack_folder(args, console)
+    folder = options.stack_folder(args, console)
     if args.other:
         return _cross(args, folder, find_stack(args.other), console)
     return _within(args, folder, console)
@@ -67,7 +61,7 @@ def _within(args: argparse.Namespace, folder: Path, console: Console) -> int:
             for (first, second), names in uses.items()
         ],
     }
-    if print_document(args, console, document):
+    if options.print_document(args, console, document):
         return ExitCode.OK
     _print_overlaps(overlaps, console)
     for name, blocked in needed_by.items():
@@ -87,7 +81,9 @@ def _cross(args: argparse.Namespace, folder: Path, other: Path, console: Console
             hint="rebase one of them first",
         )
     crossings = find_crossings(left.patches, right.patches)
-    if not print_document(args, console, {"overlaps": [_to_json(item) for item in crossings]}):
+    if not options.print_document(
+        args, console, {"overlaps": [_to_json(item) for item in crossings]}
+    ):
         _print_overlaps(crossings, console)
     return ExitCode.OK
 

@@ -11,13 +11,7 @@ import os
 import time
 from pathlib import Path
 
-from vllm_patchkit.cli.options import (
-    add_base_option,
-    add_json_option,
-    add_stack_argument,
-    print_document,
-    stack_folder,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.cli.refresh import print_published
 from vllm_patchkit.errors import ExitCode, UsageError
@@ -35,8 +29,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``new``."""
-    add_stack_argument(parser)
-    add_base_option(parser)
+    options.add_stack_argument(parser)
+    options.add_base_option(parser)
     parser.add_argument(
         "--from", dest="place", type=Path, required=True, metavar="DIR",
         help="folder that holds the package: site-packages, an environment, or a tree",
@@ -45,14 +39,14 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--author", help='"Name <address>" (default: GIT_AUTHOR_*, or git\'s own)')
     parser.add_argument("--date", help="mail date of the patch (default: now)")
     parser.add_argument("--against", choices=("base", "stack"), help="what was changed")
-    add_json_option(parser, "what was done")
+    options.add_json_option(parser, "what was done")
     take_inputs(parser, "place")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Capture the changes as a patch."""
     published, captured = capture_patch(
-        stack_folder(args, console),
+        options.stack_folder(args, console),
         _package_place(args.place),
         require_message(args.message),
         _author(args),
@@ -62,7 +56,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     console.note(f"taken against the {captured.against}:")
     for path, file in sorted(captured.files.items()):
         console.note(f"  {'deleted' if file is None else 'changed'} {path}")
-    if not print_document(args, console, published.to_json()):
+    if not options.print_document(args, console, published.to_json()):
         print_published(published, console)
     return ExitCode.OK
 

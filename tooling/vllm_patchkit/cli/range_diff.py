@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_base_option, add_stack_argument, stack_folder
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.fork.compare import range_diff
@@ -20,8 +20,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``range-diff``."""
-    add_stack_argument(parser)
-    add_base_option(parser)
+    options.add_stack_argument(parser)
+    options.add_base_option(parser)
     former = parser.add_mutually_exclusive_group()
     former.add_argument("--rev", metavar="REV", help="revision of the stack's git repository")
     former.add_argument("--other", type=Path, metavar="DIR", help="folder of the other version")
@@ -33,5 +33,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the range diff."""
     words = ["--no-patch"] if args.summary else []
     words += ["--color=always"] if wants_colour(console.out) else []
-    console.raw(range_diff(stack_folder(args, console), args.other or args.rev, console, *words))
+    console.raw(
+        range_diff(options.stack_folder(args, console), args.other or args.rev, console, *words)
+    )
     return ExitCode.OK

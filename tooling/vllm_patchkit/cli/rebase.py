@@ -11,15 +11,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from vllm_patchkit.cli.options import (
-    add_base_option,
-    add_json_option,
-    add_stack_argument,
-    add_step_options,
-    print_document,
-    session_here,
-    stack_folder,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.cli.refresh import print_published
 from vllm_patchkit.errors import ExitCode, UsageError
@@ -46,8 +38,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``rebase``."""
-    add_stack_argument(parser)
-    add_base_option(parser)
+    options.add_stack_argument(parser)
+    options.add_base_option(parser)
     parser.add_argument(
         "--onto", action="append", metavar="RELEASE",
         help="version, DISTRIBUTION==VERSION or wheel; may repeat: one after the other",
@@ -57,7 +49,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     )
     step = parser.add_mutually_exclusive_group()
     step.add_argument("--dry-run", action="store_true", help="only say what would happen")
-    add_step_options(parser, step, "the stack is as it was")
+    options.add_step_options(parser, step, "the stack is as it was")
     parser.add_argument(
         "--normalise", "--normalize", dest="normalise", action="store_true",
         help="format both sides with the new release's formatter before merging",
@@ -67,7 +59,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         "--style-config", type=Path, metavar="FILE", help="ruff.toml to normalise with"
     )
     parser.add_argument("--into", type=Path, metavar="DIR", help="write the new stack there")
-    add_json_option(parser, "the reports")
+    options.add_json_option(parser, "the reports")
     parser.add_argument("--markdown", action="store_true", help="print the forecast as Markdown")
     take_inputs(parser, "checkout", "style_config")
 
@@ -88,8 +80,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _find_folder(args: argparse.Namespace, console: Console) -> Path:
-    session = session_here(args)
-    return stack_folder(args, console, session.folder if session else None)
+    session = options.session_here(args)
+    return options.stack_folder(args, console, session.folder if session else None)
 
 
 def _style(args: argparse.Namespace) -> StyleRequest | None:
@@ -142,7 +134,7 @@ def _survey(args: argparse.Namespace, folder: Path, console: Console) -> int:
     ]
     surveys = survey_rebase(folder, targets, console, style=_style(args))
     releases = {one.onto.version: [asdict(report) for report in one.reports] for one in surveys}
-    if print_document(args, console, {"releases": releases}):
+    if options.print_document(args, console, {"releases": releases}):
         pass
     elif args.markdown:
         console.result(format_markdown(surveys))
@@ -236,7 +228,7 @@ def print_rebased(result: Rebased, args: argparse.Namespace, console: Console) -
         "faults": list(result.faults),
         "findings": list(result.findings),
     }
-    if not print_document(args, console, document):
+    if not options.print_document(args, console, document):
         _print_reports(result.reports, args, console)
     if result.published is not None:
         for finding in result.findings:

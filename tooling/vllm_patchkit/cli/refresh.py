@@ -9,14 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import (
-    add_base_option,
-    add_json_option,
-    add_stack_argument,
-    print_document,
-    session_here,
-    stack_folder,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.fork.edit import list_changed, refresh_folder, refresh_session
 from vllm_patchkit.fork.publish import Published
@@ -32,30 +25,30 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``refresh``."""
-    add_stack_argument(parser)
-    add_base_option(parser)
+    options.add_stack_argument(parser)
+    options.add_base_option(parser)
     parser.add_argument(
         "--check", action="store_true", help="change nothing; say which patches would change"
     )
-    add_json_option(parser, "what was done")
+    options.add_json_option(parser, "what was done")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Refresh from the work tree, or from the patches themselves."""
-    session = session_here(args)
-    folder = stack_folder(args, console, session.folder if session else None)
+    session = options.session_here(args)
+    folder = options.stack_folder(args, console, session.folder if session else None)
     session = session or find_session(folder)
     if args.check:
         return _check(args, folder, console)
     found = refresh_session(session, console) if session else refresh_folder(folder, console)
-    if not print_document(args, console, found.to_json()):
+    if not options.print_document(args, console, found.to_json()):
         print_published(found, console)
     return ExitCode.OK
 
 
 def _check(args: argparse.Namespace, folder: Path, console: Console) -> int:
     names = list_changed(folder, console)
-    if not print_document(args, console, {"stack": str(folder), "changed": names}):
+    if not options.print_document(args, console, {"stack": str(folder), "changed": names}):
         for name in names:
             console.result(f"{name} is not as git format-patch would write it")
     return ExitCode.FAILED if names else ExitCode.OK

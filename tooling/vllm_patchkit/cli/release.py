@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
@@ -40,7 +40,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         help="the toolkit's checkout, default: the current folder",
     )
     parser.add_argument("--sign", action="store_true", help="sign each file through sigstore")
-    add_json_option(parser, "folder and digests")
+    options.add_json_option(parser, "folder and digests")
     take_inputs(parser, "wheels", "project")
 
 
@@ -59,7 +59,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         "index": str(indexed.root) if indexed else None,
         "indexed": list(indexed.added) if indexed else [],
     }
-    if print_document(args, console, document):
+    if options.print_document(args, console, document):
         return ExitCode.OK
     for folder in (release and release.folder, indexed and indexed.root):
         if folder is not None:

@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_stack_argument
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.fork.overlap import find_overlaps
@@ -34,7 +34,7 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``report``."""
-    add_stack_argument(parser)
+    options.add_stack_argument(parser)
     form = parser.add_mutually_exclusive_group(required=True)
     form.add_argument("--html", type=Path, metavar="FILE", help="write the page to FILE")
     form.add_argument("--markdown", action="store_true", help="print Markdown for a pull request")

@@ -9,12 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import (
-    add_stack_option,
-    add_target_options,
-    print_change,
-    print_document,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
@@ -26,8 +21,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``revert``."""
-    add_target_options(parser)
-    add_stack_option(parser)
+    options.add_target_options(parser)
+    options.add_stack_option(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan, write nothing")
     parser.add_argument(
         "--keep-edits", type=Path, metavar="FILE", help="save edits of patched files as a patch"
@@ -45,8 +40,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         keep_edits=args.keep_edits,
         dry_run=args.dry_run,
     )
-    if not print_document(args, console, answer):
-        print_change(answer, console)
+    if not options.print_document(args, console, answer):
+        options.print_change(answer, console)
         if answer.kept_edits and answer.done:
             console.result(f"edits of {', '.join(answer.kept_edits)} saved to {args.keep_edits}")
     return ExitCode.OK

@@ -11,12 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from vllm_patchkit.cli.options import (
-    add_engine_options,
-    add_json_option,
-    add_stack_option,
-    print_document,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import parse_size, positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.files import file_sha256
@@ -65,7 +60,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--requirements", type=Path, metavar="FILE", help="lock of a wheel's environment"
     )
-    add_stack_option(what, "the artifact must hold this very stack")
+    options.add_stack_option(what, "the artifact must hold this very stack")
     run = parser.add_argument_group("the run")
     run.add_argument(
         "--scenario",
@@ -101,7 +96,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     )
     _add_upstream_options(parser)
     run.add_argument("--checks-only", action="store_true", help="no model, only the cheap checks")
-    add_engine_options(run, "of the weights (float32 with the tiny checkpoint)")
+    options.add_engine_options(run, "of the weights (float32 with the tiny checkpoint)")
     run.add_argument("--port", type=whole(1, 65535), help="of vllm serve (default: any free one)")
     run.add_argument(
         "--timeout",
@@ -125,7 +120,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         "--trust-remote-code", action="store_true", help="run the code that the checkpoint brings"
     )
     out = parser.add_argument_group("output")
-    add_json_option(out, "smoke.json instead of the table")
+    options.add_json_option(out, "smoke.json instead of the table")
     out.add_argument("--out", type=Path, metavar="DIR", help="write smoke.json and pictures there")
     take_inputs(
         parser,
@@ -151,17 +146,17 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         or (UPSTREAM_TIMEOUT_S if args.upstream_tests else DEFAULT_TIMEOUT_S),
         "digests": _digests(stack),
     }
-    options = SmokeOptions(**{**given, **made})
-    subject = _find_subject(args, options, console)
-    packages = find_packages(stack) if options.own_scenarios else {}
+    wanted = SmokeOptions(**{**given, **made})
+    subject = _find_subject(args, console)
+    packages = find_packages(stack) if wanted.own_scenarios else {}
     if args.upstream_tests:
         args.against = args.against or BASE
-        options = replace(options, upstream=_find_upstream(args, subject, console))
+        wanted = replace(wanted, upstream=_find_upstream(args, subject, console))
     with Watch(console) as watch, _find_base(args, subject, console) as base:
-        if base is not None and options.upstream:
-            report = run_upstream(subject, base, options, watch)
+        if base is not None and wanted.upstream:
+            report = run_upstream(subject, base, wanted, watch)
         else:
-            report = run_smoke(subject, options, watch, packages)
+            report = run_smoke(subject, wanted, watch, packages)
             if base is not None and report.plan is None:
                 console.note("not compared: what was to be compared did not get so far")
             elif base is not None:
@@ -175,7 +170,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if args.out:
         for path in report.write(args.out):
             console.note(f"wrote {path}")
-    if not print_document(args, console, report.to_json()):
+    if not options.print_document(args, console, report.to_json()):
         console.result(render(report))
     return int(report.exit_code)
 
@@ -255,7 +250,7 @@ def _wants_gpus(args: argparse.Namespace) -> bool:
     return args.device == "cuda" and not args.checks_only
 
 
-def _find_subject(args: argparse.Namespace, options: object, console: Console) -> Subject:
+def _find_subject(args: argparse.Namespace, console: Console) -> Subject:
     given = [word for word in (args.wheel, args.python, args.image) if word]
     if len(given) != 1:
         raise UsageError(

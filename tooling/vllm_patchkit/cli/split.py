@@ -9,12 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from vllm_patchkit.cli.options import (
-    add_json_option,
-    add_stack_argument,
-    print_document,
-    session_here,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.fork.split import split_patch
 from vllm_patchkit.fork.store.worktree import find_session
@@ -28,7 +23,7 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``split``."""
-    add_stack_argument(parser)
+    options.add_stack_argument(parser)
     parser.add_argument(
         "--patch",
         default="0001",
@@ -41,12 +36,12 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         default="file",
         help="what makes a piece (default: %(default)s)",
     )
-    add_json_option(parser, "the pieces")
+    options.add_json_option(parser, "the pieces")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Split, and print the subjects of the pieces."""
-    session = session_here(args)
+    session = options.session_here(args)
     folder = session.folder if session else find_stack(args.stack)
     session = session or find_session(folder)
     if session is None or session.kind != "edit":
@@ -58,7 +53,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"--patch {args.patch}: expected the number of a patch, such as 0001")
     root = read_stack(folder).base.root
     subjects = split_patch(session, int(number), args.by, root)
-    if not print_document(args, console, {"pieces": subjects}):
+    if not options.print_document(args, console, {"pieces": subjects}):
         for subject in subjects:
             console.result(subject)
     console.note("refresh writes them into the stack")

@@ -7,14 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from vllm_patchkit.cli.options import (
-    add_stack_option,
-    add_target_options,
-    describe_target,
-    print_document,
-    print_state,
-    print_surroundings,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
@@ -26,8 +19,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``status``."""
-    add_target_options(parser)
-    add_stack_option(parser)
+    options.add_target_options(parser)
+    options.add_stack_option(parser)
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:
@@ -35,15 +28,15 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.operations.targets import status
 
     answer = status(args.target, python=args.python, stack=args.stack)
-    if not print_document(args, console, answer):
-        console.result(describe_target(answer.target))
+    if not options.print_document(args, console, answer):
+        console.result(options.describe_target(answer.target))
         for one in answer.stacks:
-            print_state(one.report, console, every_file=False)
+            options.print_state(one.report, console, every_file=False)
             if one.applied is not None:
                 console.result(f"  recorded: {one.applied.label}, by {one.applied.tool}")
                 for name, _ in one.applied.patches:
                     console.result(f"    {name}")
-        print_surroundings(answer.interruption, answer.leftovers, console)
+        options.print_surroundings(answer.interruption, answer.leftovers, console)
     broken = any(
         one.report.applied != len(one.applied.patches)
         for one in answer.stacks

@@ -9,7 +9,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_json_option, add_stack_argument, print_document
+from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.fork.edit import list_history, undo
 from vllm_patchkit.host.terminal import Console
@@ -23,9 +23,9 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``undo``."""
-    add_stack_argument(parser)
+    options.add_stack_argument(parser)
     parser.add_argument("--list", action="store_true", help="list what could be taken back")
-    add_json_option(parser, "the outcome")
+    options.add_json_option(parser, "the outcome")
     parser.add_argument(
         "--force", action="store_true", help="even if the folder was edited by hand since"
     )
@@ -36,12 +36,12 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     folder = _find_folder(args.stack)
     if args.list:
         operations = list_history(folder)
-        if not print_document(args, console, {"operations": list(map(asdict, operations))}):
+        if not options.print_document(args, console, {"operations": list(map(asdict, operations))}):
             for operation in operations:
                 console.result(f"{operation.commit[:12]} {operation.title}")
         return ExitCode.OK
     title = undo(folder, force=args.force)
-    if not print_document(args, console, {"undone": title}):
+    if not options.print_document(args, console, {"undone": title}):
         console.result(f"undone: {title}")
     return ExitCode.OK
 

@@ -9,14 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from vllm_patchkit.cli.options import (
-    add_stack_option,
-    add_target_options,
-    describe_target,
-    print_document,
-    print_state,
-    print_surroundings,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 
@@ -29,8 +22,8 @@ STATES = ("pristine", "applied", "partial", "drifted", "other-version", "foreign
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``verify``."""
-    add_target_options(parser)
-    add_stack_option(parser)
+    options.add_target_options(parser)
+    options.add_stack_option(parser)
     parser.add_argument("--expect", choices=STATES, help="fail in any other state")
 
 
@@ -39,10 +32,10 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.operations.targets import verify
 
     answer = verify(args.target, python=args.python, stack=args.stack)
-    if not print_document(args, console, answer):
-        console.result(describe_target(answer.target))
-        print_state(answer.report, console, every_file=True)
-        print_surroundings(answer.interruption, answer.leftovers, console)
+    if not options.print_document(args, console, answer):
+        console.result(options.describe_target(answer.target))
+        options.print_state(answer.report, console, every_file=True)
+        options.print_surroundings(answer.interruption, answer.leftovers, console)
     fine = (args.expect,) if args.expect else ("pristine", "applied")
     sound = answer.report.state in fine and answer.interruption is None
     return ExitCode.OK if sound else ExitCode.FAILED

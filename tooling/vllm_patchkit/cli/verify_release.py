@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllm_patchkit.cli.options import add_json_option, print_document
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
@@ -22,7 +22,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="what `release` wrote")
     parser.add_argument("--identity", help="require sigstore signatures by this identity")
     parser.add_argument("--issuer", help="the OIDC issuer that vouches for --identity")
-    add_json_option(parser, "every check")
+    options.add_json_option(parser, "every check")
     take_inputs(parser, "folder")
 
 
@@ -34,7 +34,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     checks = verify_release(args.folder, signer=signer)
     failed = [check for check in checks if check.problem]
     rows = [{"subject": c.subject, "check": c.name, "problem": c.problem} for c in checks]
-    if print_document(args, console, {"ok": not failed, "checks": rows}):
+    if options.print_document(args, console, {"ok": not failed, "checks": rows}):
         return ExitCode.FAILED if failed else ExitCode.OK
     for check in failed:
         console.result(f"{check.subject}: {check.name}: {check.problem}")

@@ -11,12 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllm_patchkit.cli.options import (
-    add_json_option,
-    add_stack_argument,
-    print_document,
-    print_reports,
-)
+from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
@@ -37,7 +32,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheel``."""
     from vllm_patchkit.wheel.flavor import python_tags, read_flavors
 
-    add_stack_argument(parser)
+    options.add_stack_argument(parser)
     parser.add_argument("--flavor", choices=list(read_flavors()), help="default: cuda")
     parser.add_argument(
         "--base", type=Path, metavar="WHEEL", help="patch this wheel instead of the pinned one"
@@ -51,7 +46,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", type=Path, nargs="+", metavar="WHEEL", help="build these again and compare"
     )
-    add_json_option(parser, "the result")
+    options.add_json_option(parser, "the result")
     take_inputs(parser, "base", "check")
 
 
@@ -71,7 +66,7 @@ def _build(args: argparse.Namespace, console: Console) -> int:
         python_tag=args.python_tag,
         console=console,
     )
-    if not print_document(args, console, built):
+    if not options.print_document(args, console, built):
         console.note(
             f"{built.distribution} {built.version}: {built.patches} patches on {built.base}"
         )
@@ -89,7 +84,7 @@ def _check(args: argparse.Namespace, console: Console) -> int:
             name = option.replace("_", "-")
             raise UsageError(f"--check takes no --{name}: the wheel says what it was built from")
     reports = [check_wheel(wheel, base=args.base, console=console) for wheel in args.check]
-    if not print_reports(args, console, reports):
+    if not options.print_reports(args, console, reports):
         for report in reports:
             _print_report(report, console)
     return ExitCode.FAILED if any(report.differences for report in reports) else ExitCode.OK
