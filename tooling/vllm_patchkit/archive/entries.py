@@ -9,24 +9,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vllm_patchkit.archive import zipformat
 from vllm_patchkit.archive.flaws import Flaw, FlawKind
 from vllm_patchkit.archive.names import check_name
-from vllm_patchkit.archive.zipformat import (
-    DEFLATED,
-    EXTRA_UNICODE_PATH,
-    EXTRA_ZIP64,
-    FLAG_DATA_DESCRIPTOR,
-    FLAG_ENCRYPTED,
-    FLAG_UTF8,
-    FULL_32,
-    HARMLESS_FLAGS,
-    LOCAL_HEADER,
-    LOCAL_MAGIC,
-    STORED,
-    Entry,
-    Moment,
-    parse_extra,
-)
 
 # Deflate cannot expand further than this (https://zlib.net/zlib_tech.html).
 DEFLATE_LIMIT = 1032
@@ -47,7 +32,7 @@ class Member:
     executable: bool
     header_offset: int
     data_offset: int
-    modified: Moment
+    modified: zipformat.Moment
 
     @property
     def is_folder(self) -> bool:
@@ -60,15 +45,15 @@ class Member:
         return self.data_offset + self.compressed_size
 
 
-def check_entry(entry: Entry) -> Iterator[Flaw]:
+def check_entry(entry: zipformat.Entry) -> Iterator[Flaw]:
     """Yield what is wrong with one row of the central directory."""
-    if entry.flags & FLAG_ENCRYPTED:
+    if entry.flags & zipformat.FLAG_ENCRYPTED:
         yield Flaw(FlawKind.ENCRYPTED, f"{entry.label} is encrypted")
-    elif entry.flags & FLAG_DATA_DESCRIPTOR:
+    elif entry.flags & zipformat.FLAG_DATA_DESCRIPTOR:
         yield Flaw(FlawKind.DATA_DESCRIPTOR, f"{entry.label} has its sizes after its data")
-    elif entry.flags & ~HARMLESS_FLAGS:
+    elif entry.flags & ~zipformat.HARMLESS_FLAGS:
         yield Flaw(FlawKind.FLAGS, f"{entry.label} has unknown flags {entry.flags:#06x}")
-    if entry.method not in (STORED, DEFLATED):
+    if entry.method not in (zipformat.STORED, zipformat.DEFLATED):
         text = f"{entry.label} uses method {entry.method}; wheels use 0 (stored) and 8 (deflate)"
         yield Flaw(FlawKind.COMPRESSION, text)
     yield from check_extra(entry, entry.extra)
@@ -77,24 +62,26 @@ def check_entry(entry: Entry) -> Iterator[Flaw]:
     yield from _check_raw_name(entry)
 
 
-def check_extra(entry: Entry, extra: bytes) -> Iterator[Flaw]:
+def check_extra(entry: zipformat.Entry, extra: bytes) -> Iterator[Flaw]:
     """Yield what is wrong with the extra fields of a member, in either of its headers."""
-    ids = parse_extra(extra)
+    ids = zipformat.parse_extra(extra)
     if ids is None:
         yield Flaw(FlawKind.LOCAL_HEADER, f"{entry.label} has malformed extra fields")
-    elif EXTRA_ZIP64 in ids:
+    elif zipformat.EXTRA_ZIP64 in ids:
         yield Flaw(FlawKind.ZIP64, f"{entry.label} has zip64 sizes")
-    elif EXTRA_UNICODE_PATH in ids:
+    elif zipformat.EXTRA_UNICODE_PATH in ids:
         yield Flaw(FlawKind.UNSAFE_NAME, f"{entry.label} has a second name in an extra field")
 
 
-def check_local(entry: Entry, header: bytes) -> Iterator[Flaw]:
+def check_local(entry: zipformat.Entry, header: bytes) -> Iterator[Flaw]:
     """Yield where a member's own header (with its name) and the directory disagree."""
-    if len(header) < LOCAL_HEADER.size or not header.startswith(LOCAL_MAGIC):
+    if len(header) < zipformat.LOCAL_HEADER.size or not header.startswith(zipformat.LOCAL_MAGIC):
         yield Flaw(FlawKind.LOCAL_HEADER, f"{entry.label} is not where the directory says")
         return
-    _, _, flags, method, _, _, crc, packed, size, name_size, _ = LOCAL_HEADER.unpack_from(header)
-    found = (flags, method, crc, packed, size, name_size, header[LOCAL_HEADER.size :])
+    _, _, flags, method, _, _, crc, packed, size, name_size, _ = zipformat.LOCAL_HEADER.unpack_from(
+        header
+    )
+    found = (flags, method, crc, packed, size, name_size, header[zipformat.LOCAL_HEADER.size :])
     expected = (
         entry.flags,
         entry.method,
@@ -138,10 +125,10 @@ def check_expansion(members: Sequence[Member], archive_size: int) -> Iterator[Fl
         yield Flaw(FlawKind.BOMB, text)
 
 
-def _check_sizes(entry: Entry) -> Iterator[Flaw]:
-    if FULL_32 in (entry.compressed_size, entry.size, entry.header_offset):
+def _check_sizes(entry: zipformat.Entry) -> Iterator[Flaw]:
+    if zipformat.FULL_32 in (entry.compressed_size, entry.size, entry.header_offset):
         yield Flaw(FlawKind.ZIP64, f"{entry.label} has zip64 sizes")
-    elif entry.method == STORED and entry.compressed_size != entry.size:
+    elif entry.method == zipformat.STORED and entry.compressed_size != entry.size:
         text = f"{entry.label} is stored, but has {entry.compressed_size} bytes for {entry.size}"
         yield Flaw(FlawKind.LOCAL_HEADER, text)
     elif entry.size > DEFLATE_LIMIT * max(entry.compressed_size, 1):
@@ -149,7 +136,7 @@ def _check_sizes(entry: Entry) -> Iterator[Flaw]:
         yield Flaw(FlawKind.BOMB, text)
 
 
-def _check_type(entry: Entry) -> Iterator[Flaw]:
+def _check_type(entry: zipformat.Entry) -> Iterator[Flaw]:
     kind = stat.S_IFMT(entry.attributes >> 16)
     is_folder = entry.raw_name.endswith(b"/")
     if kind == stat.S_IFLNK:
@@ -160,9 +147,9 @@ def _check_type(entry: Entry) -> Iterator[Flaw]:
         yield Flaw(FlawKind.SPECIAL_FILE, f"{entry.label} is a folder with content")
 
 
-def _check_raw_name(entry: Entry) -> Iterator[Flaw]:
+def _check_raw_name(entry: zipformat.Entry) -> Iterator[Flaw]:
     try:
-        name = entry.raw_name.decode("utf-8" if entry.flags & FLAG_UTF8 else "ascii")
+        name = entry.raw_name.decode("utf-8" if entry.flags & zipformat.FLAG_UTF8 else "ascii")
     except UnicodeDecodeError:
         yield Flaw(FlawKind.UNSAFE_NAME, f"{entry.label}: the encoding of the name is not declared")
         return

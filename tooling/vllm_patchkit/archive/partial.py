@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from vllm_patchkit.archive import zipformat
 from vllm_patchkit.archive.entries import Member, check_entry
 from vllm_patchkit.archive.flaws import Flaw, FlawKind, require_no_flaws
 from vllm_patchkit.archive.names import check_together
 from vllm_patchkit.archive.reader import MAX_MEMBER_READ_BYTES, Archive
-from vllm_patchkit.archive.zipformat import LOCAL_HEADER, Entry
 
 # Of a member: the fixed part, a name and extra fields, each with a length of 16 bits.
-MAX_HEADER_BYTES = LOCAL_HEADER.size + 2 * 0xFFFF
+MAX_HEADER_BYTES = zipformat.LOCAL_HEADER.size + 2 * 0xFFFF
 
 Pread = Callable[[int, int], bytes]
 
@@ -86,7 +86,7 @@ class PartialArchive(Archive):
         return self._pread(offset, length)
 
 
-def _check_span(entry: Entry, end: int) -> Iterator[Flaw]:
+def _check_span(entry: zipformat.Entry, end: int) -> Iterator[Flaw]:
     """Yield why the bytes from a member's start to the next one's cannot be the member's."""
     span = end - entry.header_offset
     if not 0 <= span - entry.compressed_size <= MAX_HEADER_BYTES:

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
+from vllm_patchkit.archive import zipformat
 from vllm_patchkit.archive.entries import (
     Member,
     check_entry,
@@ -17,18 +18,6 @@ from vllm_patchkit.archive.entries import (
 )
 from vllm_patchkit.archive.flaws import Flaw, FlawKind, require_no_flaws
 from vllm_patchkit.archive.names import check_together
-from vllm_patchkit.archive.zipformat import (
-    END_MAGIC,
-    END_RECORD,
-    LOCAL_HEADER,
-    LOCAL_MAGIC,
-    STORED,
-    ZIP64_LOCATOR_BYTES,
-    ZIP64_LOCATOR_MAGIC,
-    EndRecord,
-    Entry,
-    parse_directory,
-)
 from vllm_patchkit.errors import WheelError
 
 MAX_MEMBER_READ_BYTES = 64 << 20
@@ -82,7 +71,7 @@ class Archive:
                 f"{self.path.name}: {name!r} is too large to read: {member.size} bytes"
             )
         raw = self.pread(member.data_offset, member.compressed_size)
-        data = raw if member.method == STORED else _inflate(raw, member.size)
+        data = raw if member.method == zipformat.STORED else _inflate(raw, member.size)
         if data is None or len(data) != member.size or zlib.crc32(data) != member.crc:
             flaw = Flaw(FlawKind.CONTENT, f"{name!r} does not unpack to what its header says")
             require_no_flaws(self.path.name, [flaw])
@@ -130,23 +119,25 @@ class Archive:
         require_no_flaws(self.path.name, flaws)
         return members
 
-    def _read_end_record(self) -> EndRecord:
-        start = max(0, self.size_bytes - END_RECORD.size)
-        end = EndRecord.parse(self.pread(start, END_RECORD.size))
+    def _read_end_record(self) -> zipformat.EndRecord:
+        start = max(0, self.size_bytes - zipformat.END_RECORD.size)
+        end = zipformat.EndRecord.parse(self.pread(start, zipformat.END_RECORD.size))
         flaw = self._check_end(end, start)
         if flaw is not None:
             require_no_flaws(self.path.name, [flaw])
         assert end is not None
         return end
 
-    def _check_end(self, end: EndRecord | None, start: int) -> Flaw | None:
-        if self.pread(0, 4) not in (LOCAL_MAGIC, END_MAGIC):
+    def _check_end(self, end: zipformat.EndRecord | None, start: int) -> Flaw | None:
+        if self.pread(0, 4) not in (zipformat.LOCAL_MAGIC, zipformat.END_MAGIC):
             return Flaw(FlawKind.NOT_A_ZIP, "it does not start with a member")
         if end is None:
             text = "no end record at the end: it was cut short, or something was appended"
             return Flaw(FlawKind.TRUNCATED, text)
-        locator = self.pread(max(0, start - ZIP64_LOCATOR_BYTES), ZIP64_LOCATOR_BYTES)
-        if end.is_zip64 or locator.startswith(ZIP64_LOCATOR_MAGIC):
+        locator = self.pread(
+            max(0, start - zipformat.ZIP64_LOCATOR_BYTES), zipformat.ZIP64_LOCATOR_BYTES
+        )
+        if end.is_zip64 or locator.startswith(zipformat.ZIP64_LOCATOR_MAGIC):
             return Flaw(FlawKind.ZIP64, "a wheel below 4 GiB does not need zip64")
         if not end.single_disk or end.comment_size:
             return Flaw(FlawKind.NOT_A_ZIP, "the end record is not that of a plain archive")
@@ -157,23 +148,23 @@ class Archive:
             return Flaw(FlawKind.BOMB, f"a central directory of {end.directory_size} bytes")
         return None
 
-    def _read_directory(self, end: EndRecord) -> list[Entry]:
+    def _read_directory(self, end: zipformat.EndRecord) -> list[zipformat.Entry]:
         data = self.pread(end.directory_offset, end.directory_size)
-        entries = list(parse_directory(data))
+        entries = list(zipformat.parse_directory(data))
         used = sum(entry.length for entry in entries)
         if len(entries) != end.count or used != len(data):
             text = f"the central directory holds {len(entries)} members, not {end.count}"
             require_no_flaws(self.path.name, [Flaw(FlawKind.TRUNCATED, text)])
         return entries
 
-    def _read_member(self, entry: Entry) -> tuple[Member, list[Flaw]]:
+    def _read_member(self, entry: zipformat.Entry) -> tuple[Member, list[Flaw]]:
         """Return the member of a sound entry, and what its own header gets wrong."""
-        name_end = LOCAL_HEADER.size + len(entry.raw_name)
+        name_end = zipformat.LOCAL_HEADER.size + len(entry.raw_name)
         header = self.pread(entry.header_offset, name_end)
         flaws = list(check_local(entry, header))
         extra_size = 0
         if not flaws:
-            extra_size = LOCAL_HEADER.unpack_from(header)[-1]
+            extra_size = zipformat.LOCAL_HEADER.unpack_from(header)[-1]
         if extra_size:
             extra = self.pread(entry.header_offset + name_end, extra_size)
             flaws += check_extra(entry, extra)

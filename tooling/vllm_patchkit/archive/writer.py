@@ -12,19 +12,8 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
+from vllm_patchkit.archive import zipformat
 from vllm_patchkit.archive.entries import Member
-from vllm_patchkit.archive.zipformat import (
-    CENTRAL_ENTRY,
-    CENTRAL_MAGIC,
-    END_MAGIC,
-    END_RECORD,
-    FLAG_UTF8,
-    FULL_16,
-    FULL_32,
-    LOCAL_HEADER,
-    LOCAL_MAGIC,
-    STORED,
-)
 from vllm_patchkit.errors import WheelError
 
 # 1980-01-01 00:00:00, the earliest that a zip can say (https://reproducible-builds.org/docs).
@@ -46,12 +35,14 @@ class Sink(Protocol):
 
 def local_size(name: str) -> int:
     """Return the bytes before a member's data."""
-    return LOCAL_HEADER.size + len(name.encode("utf-8"))
+    return zipformat.LOCAL_HEADER.size + len(name.encode("utf-8"))
 
 
 def member_overhead(name: str) -> int:
     """Return the bytes that a member takes besides its data: both of its headers."""
-    return LOCAL_HEADER.size + CENTRAL_ENTRY.size + 2 * len(name.encode("utf-8"))
+    return (
+        zipformat.LOCAL_HEADER.size + zipformat.CENTRAL_ENTRY.size + 2 * len(name.encode("utf-8"))
+    )
 
 
 class ZipWriter:
@@ -65,7 +56,7 @@ class ZipWriter:
     def write_stored(self, name: str, data: bytes, *, executable: bool = False) -> None:
         """Write a member with this content, uncompressed."""
         sizes = (zlib.crc32(data), len(data), len(data))
-        self._write_header(name, STORED, sizes, executable)
+        self._write_header(name, zipformat.STORED, sizes, executable)
         self._write(data)
 
     def write_raw(self, name: str, member: Member, copy: Callable[[Sink], None]) -> None:
@@ -79,24 +70,28 @@ class ZipWriter:
         """Write the central directory and the end record."""
         directory = b"".join(self._directory)
         count = len(self._directory)
-        if count >= FULL_16 or self._offset + len(directory) >= FULL_32:
+        if count >= zipformat.FULL_16 or self._offset + len(directory) >= zipformat.FULL_32:
             raise WheelError("the wheel would need zip64: 65,535 members or 4 GiB are too many")
         start = self._offset
         self._write(directory)
-        self._write(END_RECORD.pack(END_MAGIC, 0, 0, count, count, len(directory), start, 0))
+        self._write(
+            zipformat.END_RECORD.pack(
+                zipformat.END_MAGIC, 0, 0, count, count, len(directory), start, 0
+            )
+        )
 
     def _write_header(
         self, name: str, method: int, sizes: tuple[int, int, int], executable: bool
     ) -> None:
         raw_name = name.encode("utf-8")
-        flags = 0 if name.isascii() else FLAG_UTF8
+        flags = 0 if name.isascii() else zipformat.FLAG_UTF8
         common = (VERSION_NEEDED, flags, method, DOS_TIME, DOS_DATE, *sizes, len(raw_name), 0)
         mode = MODE_EXECUTABLE if executable else MODE_FILE
-        offset = min(self._offset, FULL_32)
+        offset = min(self._offset, zipformat.FULL_32)
         tail = (0, 0, 0, mode << 16, offset)
-        entry = CENTRAL_ENTRY.pack(CENTRAL_MAGIC, ARCHIVED_ON, *common, *tail)
+        entry = zipformat.CENTRAL_ENTRY.pack(zipformat.CENTRAL_MAGIC, ARCHIVED_ON, *common, *tail)
         self._directory.append(entry + raw_name)
-        self._write(LOCAL_HEADER.pack(LOCAL_MAGIC, *common) + raw_name)
+        self._write(zipformat.LOCAL_HEADER.pack(zipformat.LOCAL_MAGIC, *common) + raw_name)
 
     def _write(self, data: bytes) -> None:
         self._sink.write(data)

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from vllm_patchkit.archive import zipformat
 from vllm_patchkit.archive.entries import Member
 from vllm_patchkit.archive.reader import Archive
-from vllm_patchkit.archive.zipformat import EARLIEST
 from vllm_patchkit.diff.paths import path_fault
 from vllm_patchkit.errors import CommandFailed, UsageError, WheelError
 from vllm_patchkit.fork.store.git import Person, Repository
@@ -193,7 +193,7 @@ def _import_wheel(store: Repository, spec: BaseSpec, wheel: Path, digest: str) -
             one.name: File(archive.read(one.name), mode_of(executable=one.executable))
             for one in members
         }
-        built = max((one.modified for one in members), default=EARLIEST)
+        built = max((one.modified for one in members), default=zipformat.EARLIEST)
         if not any(path.endswith(".py") for path in files):
             _refuse_data_folder(archive)
     date = f"{calendar.timegm((*built, 0, 0, 0))} +0000"

@@ -10,10 +10,10 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
+from vllm_patchkit.archive import zipformat
 from vllm_patchkit.archive.entries import Member
 from vllm_patchkit.archive.flaws import Flaw, FlawKind, require_no_flaws
 from vllm_patchkit.archive.reader import Archive
-from vllm_patchkit.archive.zipformat import STORED
 from vllm_patchkit.host.terminal import Console, Progress
 from vllm_patchkit.wheel.record import RecordRow, record_hash
 
@@ -61,7 +61,7 @@ def _unpack(archive: Archive, member: Member, bar: Progress) -> Iterator[bytes]:
     :raises zlib.error: the compressed data is damaged, or goes on after its end.
     """
     blocks = _raw_blocks(archive, member, bar)
-    yield from blocks if member.method == STORED else _inflate(blocks, member.size)
+    yield from blocks if member.method == zipformat.STORED else _inflate(blocks, member.size)
 
 
 def _raw_blocks(archive: Archive, member: Member, bar: Progress) -> Iterator[bytes]:

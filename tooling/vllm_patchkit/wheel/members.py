@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vllm_patchkit.archive import zipformat
 from vllm_patchkit.archive.entries import Member
 from vllm_patchkit.archive.writer import member_overhead
-from vllm_patchkit.archive.zipformat import END_RECORD
 from vllm_patchkit.wheel.metadata import WheelName
 from vllm_patchkit.wheel.provenance import Role
 from vllm_patchkit.wheel.record import RecordRow
@@ -60,4 +60,4 @@ class WheelPlan:
     def size_bytes(self) -> int:
         """The exact size of the file."""
         each = (member.stored_size + member_overhead(member.name) for member in self.members)
-        return sum(each) + END_RECORD.size
+        return sum(each) + zipformat.END_RECORD.size
