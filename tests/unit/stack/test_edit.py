@@ -86,10 +86,7 @@ def test_any_toml_can_be_edited(base: str) -> None:
 def test_any_text_can_be_written(text: str) -> None:
     """A summary of any characters is read again as it is."""
     base = Base(distribution="d", version="1", root="r")
-    metadata = Metadata(
-        name="x", label="x", version=1, summary=text, license="", subsystems=(text,),
-        patch_count=None, base=base, probes=(),
-    )  # fmt: skip
+    metadata = Metadata(name="x", label="x", version=1, summary=text, subsystems=(text,), base=base)
     read = tomllib.loads(format_metadata(metadata).decode())
     assert (read["stack"]["summary"], read["stack"]["subsystems"]) == (text, [text])
 

@@ -112,11 +112,11 @@ class Metadata:
     label: str
     version: int
     summary: str
-    license: str
+    license: str = ""
     subsystems: tuple[str, ...]
-    patch_count: int | None
+    patch_count: int | None = None
     base: Base
-    probes: tuple[Probe, ...]
+    probes: tuple[Probe, ...] = ()
     requires: tuple[str, ...] = ()
     smoke: Smoke = field(default_factory=Smoke)
     parents: tuple[Parent, ...] = ()

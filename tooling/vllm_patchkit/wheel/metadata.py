@@ -14,7 +14,7 @@ REQUIREMENT_NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*")
 EXTRA_MARKER = re.compile(rb";.*\bextra\s*==")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class WheelName:
     """The parts of a wheel's file name, as they are written there."""
 
@@ -42,15 +42,8 @@ class WheelName:
                 hint="name-version[-build]-python-abi-platform.whl is; keep the name it came with",
             )
         build = parts.pop(2) if len(parts) == 6 else None
-        distribution, version, python, abi, platform = parts
-        return cls(
-            distribution=distribution,
-            version=version,
-            build=build,
-            python=python,
-            abi=abi,
-            platform=platform,
-        )
+        distribution, version, *tags = parts
+        return cls(distribution, version, build, *tags)
 
     @property
     def file_name(self) -> str:

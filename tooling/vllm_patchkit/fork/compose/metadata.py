@@ -21,9 +21,7 @@ def make_title(name: str, label: str, parents: Sequence[Stack]) -> Metadata:
         summary="; ".join(stack.summary for stack in parents),
         license=joined if len(licenses) > 1 else next(iter(licenses), ""),
         subsystems=(),
-        patch_count=None,
         base=parents[0].base,
-        probes=(),
     )
 
 

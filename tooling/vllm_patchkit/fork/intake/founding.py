@@ -105,9 +105,7 @@ def found_stack(
         version=1,
         summary=order.summary or f"Imported on {base.spec}",
         # Nobody said which license the patches have, so none is named.
-        license="",
         subsystems=tuple(_subsystems(patches)),
-        patch_count=None,
         base=Base(
             distribution=base.spec.distribution,
             version=base.spec.version,
