@@ -97,7 +97,7 @@ def test_the_page_has_the_blocks_that_are_run_here():
     assert len(PROGRAMS) == PAGE.count("```python") == 4
     assert [command.split()[1] for command in COMMANDS] == ["checkpoint", "serve"]
     assert QUIET == {"VLLM_CPU_OMP_THREADS_BIND": "all", "OMP_NUM_THREADS": "1"}
-    assert sum(bool(shown) for _, shown in PROGRAMS) == PAGE.count("```text") == 3
+    assert sum(bool(shown) for _, shown in PROGRAMS) == PAGE.count("```text") == 4
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -108,9 +108,9 @@ def test_an_offline_block_runs_by_itself(reader, number):
 
 
 def test_the_client_block_runs_by_itself(reader):
-    client, _ = PROGRAMS[3]
+    client, shown = PROGRAMS[3]
     with Serving(reader, COMMANDS[1]) as server:
         lines = reader.paste(client.replace("http://localhost:8000", server.url))
         assert "Application startup complete" in server.log.read_text()
     # BOI, "16*16", IMG, and 16 rows of 16 visual tokens that end with EOL or EOI.
-    assert lines == [f"{1 + 5 + 1 + 16 * 17} tokens, from 151852 to 151853"]
+    assert lines == [f"{1 + 5 + 1 + 16 * 17} tokens, from 151852 to 151853"] == shown.splitlines()
