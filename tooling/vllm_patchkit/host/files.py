@@ -72,6 +72,21 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+@contextmanager
+def made_whole(place: Path) -> Iterator[Path]:
+    """Give a path of the same name, alone in a folder beside ``place``.
+
+    The file or folder that is made there takes the place at the end, or else goes.
+    """
+    import tempfile
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as name:
+        fresh = Path(name) / place.name
+        yield fresh
+        fresh.replace(place)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the renames done in ``folder`` durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import UsageError
-from vllm_patchkit.host.files import file_sha256
+from vllm_patchkit.host.files import file_sha256, made_whole
 from vllm_patchkit.host.process import isolated, run
 from vllm_patchkit.release.checksums import format_checksums
 from vllm_patchkit.release.signing import sign as sign_files
@@ -71,9 +70,8 @@ def make_release(
     if missing:
         raise UsageError(f"not there: {', '.join(map(str, missing))}")
     notes = release_notes(changelog, version)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with made_whole(out) as scratch:
+        scratch.mkdir()
         for path in (*wheels, *toolkit):
             shutil.copyfile(path, scratch / path.name)
         for wheel in wheels:
@@ -85,10 +83,6 @@ def make_release(
         if sign:
             sign_files(sorted(path for path in scratch.iterdir() if path.suffix != ".md"))
         scratch.chmod(0o755)
-        scratch.rename(out)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
     return Release(folder=out, digests=digests)
 
 

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError, WheelError
-from vllm_patchkit.host.files import file_sha256
+from vllm_patchkit.host.files import file_sha256, made_whole
 from vllm_patchkit.host.process import isolated, run, stream
 from vllm_patchkit.host.terminal import Console, Progress
 from vllm_patchkit.wheel.pins import WheelInput
@@ -35,8 +35,8 @@ def download(entry: WheelInput, path: Path, console: Console) -> None:
     :raises WheelError: what it brought is not what is pinned.
     """
     _require_space(entry, path.parent)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as name:
-        folder = Path(name)
+    with made_whole(path) as fetched:
+        folder = fetched.parent
         requirements = folder / "requirements.txt"
         requirements.write_text(
             f"{entry.distribution}=={entry.version} --hash=sha256:{entry.sha256}\n"
@@ -50,23 +50,21 @@ def download(entry: WheelInput, path: Path, console: Console) -> None:
                 )
             except CommandFailed as failure:
                 raise _fetch_error(entry, path, failure) from None
-        fetched = find_fetched(folder, entry.file, f"fetching {entry.name}")
+        require_fetched(fetched, f"fetching {entry.name}")
         if file_sha256(fetched, console) != entry.sha256:
             raise WheelError(f"fetching {entry.name}: the sha256 is not {entry.sha256}")
         fetched.chmod(0o644)
-        fetched.replace(path)
 
 
-def find_fetched(folder: Path, file: str, title: str) -> Path:
-    """Return the file that pip was to bring into a folder.
+def require_fetched(path: Path, title: str) -> None:
+    """Refuse another file than the one that pip was to bring into a folder.
 
     :raises WheelError: it brought another one.
     """
-    if not (folder / file).is_file():
-        kind = f"*{Path(file).suffix}"
-        found = ", ".join(sorted(one.name for one in folder.glob(kind))) or "nothing"
-        raise WheelError(f"{title}: expected {file}, pip brought {found}")
-    return folder / file
+    if not path.is_file():
+        kind = f"*{path.suffix}"
+        found = ", ".join(sorted(one.name for one in path.parent.glob(kind))) or "nothing"
+        raise WheelError(f"{title}: expected {path.name}, pip brought {found}")
 
 
 def _require_space(entry: WheelInput, folder: Path) -> None:

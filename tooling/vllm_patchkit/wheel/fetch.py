@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from vllm_patchkit.host.cache import cache_dir
-from vllm_patchkit.host.files import file_sha256
+from vllm_patchkit.host.files import file_sha256, made_whole
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel.pins import WheelInput, find_input, read_inputs
 
@@ -21,14 +20,11 @@ def keep_wheel(path: Path, console: Console | None = None) -> str:
     digest = file_sha256(path, console)
     kept = kept_wheel(digest, path.name)
     if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".keep-", dir=kept.parent) as name:
-            fresh = Path(name) / path.name
+        with made_whole(kept) as fresh:
             try:
                 os.link(path.resolve(), fresh)
             except OSError:
                 shutil.copyfile(path, fresh)
-            fresh.replace(kept)
     return digest
 
 

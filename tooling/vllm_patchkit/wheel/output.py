@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from vllm_patchkit.errors import HostError
-from vllm_patchkit.host.files import replacement
+from vllm_patchkit.host.files import made_whole, replacement
 
 # Gathers headers and small members; large blocks go past it without being copied.
 BUFFER_BYTES = 1 << 16
@@ -64,14 +63,13 @@ def _unnamed_file(path: Path) -> Iterator[BinaryIO]:
 
 def _give_name(handle: int, path: Path) -> None:
     """Link an unnamed file into its folder and rename it over whatever has the name now."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    with made_whole(path) as fresh:
+        directory = os.open(fresh.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             # A directory descriptor makes Python call linkat, which can follow the link in /proc.
-            os.link(f"/proc/self/fd/{handle}", "wheel", dst_dir_fd=directory)
+            os.link(f"/proc/self/fd/{handle}", fresh.name, dst_dir_fd=directory)
         finally:
             os.close(directory)
-        (Path(folder) / "wheel").replace(path)
 
 
 def _require_room(folder: Path, size_bytes: int) -> None:

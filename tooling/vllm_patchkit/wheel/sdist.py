@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError
 from vllm_patchkit.host.cache import cache_dir
-from vllm_patchkit.host.files import file_sha256
+from vllm_patchkit.host.files import file_sha256, made_whole
 from vllm_patchkit.host.process import run
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.wheel.download import find_fetched, pip_download, pip_environment
+from vllm_patchkit.wheel.download import pip_download, pip_environment, require_fetched
 from vllm_patchkit.wheel.pins import WheelInput, read_tables
 
 # pip asks a downloaded sdist for its requirements, of its build backend. This one answers instead,
@@ -57,8 +56,8 @@ def _download(
     distribution: str, version: str, path: Path, pin: WheelInput | None, console: Console
 ) -> None:
     console.note(f"fetch {path.name} with pip")
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as name:
-        folder = Path(name)
+    with made_whole(path) as fetched:
+        folder = fetched.parent
         backend = write_backend(folder, distribution, version)
         requirements = folder / "requirements.txt"
         check = f" --hash=sha256:{pin.sha256}" if pin else ""
@@ -72,8 +71,7 @@ def _download(
                 f"pip cannot download the sdist of {distribution} {version}: {failure.last_line}",
                 hint=f"check the network and pip's index settings, or put the file at {path}",
             ) from None
-        title = f"the sdist of {distribution} {version}"
-        find_fetched(folder, path.name, title).replace(path)
+        require_fetched(fetched, f"the sdist of {distribution} {version}")
 
 
 def write_backend(folder: Path, distribution: str, version: str) -> Path:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError
 from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.host.files import made_whole, replacement
 from vllm_patchkit.host.process import isolated, run
 
 # As -m would run it, with its folder before all others, and whatever PYTHONPATH says.
@@ -43,13 +43,10 @@ def find_formatter(name: str, version: str) -> tuple[Words, str]:
 
 
 def _install(name: str, version: str, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tool-", dir=folder.parent) as held:
-        fresh = Path(held) / folder.name
+    with made_whole(folder) as fresh:
         argv = [*isolated(sys.executable, "pip"), "install", "--quiet", "--no-input"]
         argv += ["--disable-pip-version-check", "--no-cache-dir", "--target", fresh]
         run([*argv, f"{name}=={version}"])
-        fresh.rename(folder)
 
 
 def find_program(name: str) -> str | None:
@@ -84,12 +81,7 @@ def format_cached(key: str | None, files: dict[str, str], format_all: Format) ->
     places = {blob: folder / f"{blob}-{path.rpartition('/')[2]}" for blob, path in files.items()}
     known = {blob: place.read_bytes() for blob, place in places.items() if place.is_file()}
     fresh = format_all({blob: path for blob, path in files.items() if blob not in known})
-    _keep(folder, ((places[blob], data) for blob, data in fresh.items()))
+    for blob, data in fresh.items():
+        with replacement(places[blob]) as stream:
+            stream.write(data)
     return known | fresh
-
-
-def _keep(folder: Path, files: Iterable[tuple[Path, bytes]]) -> None:
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as held:
-        for place, data in files:
-            (Path(held) / place.name).write_bytes(data)
-            (Path(held) / place.name).replace(place)

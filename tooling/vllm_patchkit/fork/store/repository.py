@@ -23,7 +23,7 @@ from vllm_patchkit.fork.store.git import (
     quote_path,
 )
 from vllm_patchkit.host.cache import cache_dir
-from vllm_patchkit.host.files import hold
+from vllm_patchkit.host.files import hold, made_whole
 from vllm_patchkit.host.process import run
 
 MINIMUM_GIT = (2, 38)
@@ -66,13 +66,11 @@ def open_store() -> Iterator[Repository]:
 def _create(git_dir: Path) -> None:
     _require_git()
     # Made beside and renamed: a store that exists is whole.
-    with tempfile.TemporaryDirectory(prefix=".store-", dir=git_dir.parent) as name:
-        fresh = Path(name) / "store.git"
+    with made_whole(git_dir) as fresh:
         run(
             ["git", "init", "--quiet", "--bare", "--template=", "--initial-branch=none", fresh],
             env=git_environment(),
         )
-        fresh.rename(git_dir)
 
 
 def _require_git() -> None:
