@@ -31,7 +31,14 @@ def check_patches(stack: Path | None, python: Path) -> list[Finding]:
     except PatchkitError:
         return []
     if found.interruption is not None:
-        return [_interrupted(found.report.stack)]
+        return [
+            Finding(
+                code="patches-interrupted",
+                what=f"{found.report.stack}: an apply or a revert was killed midway",
+                why="some files are old and some are new",
+                remedy="vllm-patchkit apply (or revert) finishes or undoes it",
+            )
+        ]
     if found.report.state not in MEANING:
         return []
     meaning, remedy = MEANING[found.report.state]
@@ -46,12 +53,3 @@ def check_patches(stack: Path | None, python: Path) -> list[Finding]:
             remedy=remedy,
         )
     ]
-
-
-def _interrupted(stack: str) -> Finding:
-    return Finding(
-        code="patches-interrupted",
-        what=f"{stack}: an apply or a revert was killed midway",
-        why="some files are old and some are new",
-        remedy="vllm-patchkit apply (or revert) finishes or undoes it",
-    )

@@ -28,15 +28,12 @@ def leave(entry: str, winner: str, facts: Facts) -> str:
     """
     if entry == "" or PurePosixPath(entry) == PurePosixPath(facts["cwd"]):
         file = PurePosixPath(winner)
-        return f"run from another folder, or rename {file.parent if _is_package(file) else file}"
+        named = file.parent if file.name == "__init__.py" else file
+        return f"run from another folder, or rename {named}"
     given = facts["environment"].get("PYTHONPATH", "").split(":")
     if entry in given:
         return f"take {entry} off PYTHONPATH"
     return f"take {entry} out of the .pth file that adds it"
-
-
-def _is_package(file: PurePosixPath) -> bool:
-    return file.name == "__init__.py"
 
 
 def _shadowed(facts: Facts) -> Iterator[Finding]:

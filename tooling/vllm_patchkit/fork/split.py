@@ -7,7 +7,7 @@ one, every file is as the whole change left it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -170,9 +170,5 @@ def _hunk_trees(repository: Repository, before: str, after: str) -> Iterator[tup
             content = apply_diff([part], {diff.path: data}.get)[diff.path]
             assert content is not None
             blob = repository.write_object("blob", content)
-            tree = put_blobs(repository, tree, _one(diff.path, new[diff.path].mode, blob))
+            tree = put_blobs(repository, tree, {diff.path: Entry(new[diff.path].mode, blob)})
             yield f"{diff.path}: {count} of {len(diff.hunks)}", tree
-
-
-def _one(path: str, mode: str, blob: str) -> Mapping[str, Entry | None]:
-    return {path: Entry(mode, blob)}

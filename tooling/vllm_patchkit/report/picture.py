@@ -30,7 +30,8 @@ def draw(report: Report) -> str:
     ends = (COLUMN * index + COLUMN // 2 + one for index, one in enumerate(reach))
     width = left + max(COLUMN * len(paths) + ARC_SPACE, *ends)
     height = top + ROW * len(patches) + 12
-    hues = _hues(report.stack.subsystems)
+    systems = report.stack.subsystems
+    hues = {name: 360 * index // len(systems) for index, name in enumerate(systems)}
     parts = [
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         'aria-labelledby="picture-title" xmlns="http://www.w3.org/2000/svg">',
@@ -55,10 +56,6 @@ def _short_names(paths: Sequence[str]) -> list[str]:
         for path in twins:
             depth[path] += 1
     return [short[path] for path in paths] if paths else []
-
-
-def _hues(subsystems: Sequence[str]) -> dict[str, int]:
-    return {name: 360 * index // max(len(subsystems), 1) for index, name in enumerate(subsystems)}
 
 
 def _label(patch: Patch) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from vllm_patchkit.smoke.report import Report
@@ -20,7 +20,7 @@ class Row:
     """One scenario on both sides.
 
     :param differences: for each request that differs the place of the token, and both tokens.
-    :param logprob: the largest difference of a log probability that both sides report.
+    :param logprob_difference: the largest difference of a log probability that both sides report.
     :param step_ms: the median time of an engine's step, here and there.
     :param refusals: request -> why it was refused, here and there.
     """
@@ -28,7 +28,7 @@ class Row:
     scenario: str
     state: State
     differences: tuple[str, ...] = ()
-    logprob: float | None = None
+    logprob_difference: float | None = None
     step_ms: tuple[float | None, float | None] = (None, None)
     refusals: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
@@ -39,17 +39,11 @@ class Row:
 
     def to_json(self) -> Json:
         """Return the row as JSON types."""
-        return {
-            "scenario": self.scenario,
-            "state": self.state,
-            "differences": list(self.differences),
-            "logprob_difference": self.logprob,
-            "step_ms": list(self.step_ms),
-            "refusals": [
-                {"request": name, "here": here, "there": there}
-                for name, (here, there) in self.refusals.items()
-            ],
-        }
+        refusals = [
+            {"request": name, "here": here, "there": there}
+            for name, (here, there) in self.refusals.items()
+        ]
+        return {**asdict(self), "refusals": refusals}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +103,7 @@ def _compare_scenario(
         scenario=name,
         state="different" if found else "same",
         differences=tuple(found),
-        logprob=difference,
+        logprob_difference=difference,
         step_ms=(here.get("step_ms"), there.get("step_ms")),
         refusals=refused,
     )

@@ -81,7 +81,8 @@ class SmokeOptions:
 
         :raises UsageError: options contradict each other.
         """
-        for option, value in (("--prompt", self.prompt), ("--vision-tokenizer", self._vision)):
+        vision = self.vision_tokenizer or self.vision_factory
+        for option, value in (("--prompt", self.prompt), ("--vision-tokenizer", vision)):
             if value and not self.model:
                 raise UsageError(
                     f"{option} needs a real checkpoint: the tiny one's weights are random",
@@ -92,10 +93,6 @@ class SmokeOptions:
                 f"{self.model} is no checkpoint: it has no config.json",
                 hint="--model takes the folder of a downloaded checkpoint",
             )
-
-    @property
-    def _vision(self) -> str | None:
-        return self.vision_tokenizer or self.vision_factory
 
     def to_job(self, expected: Mapping[str, Any]) -> dict[str, Any]:
         """Return the job that the worker reads.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,7 @@ class Difference:
 
     def to_json(self) -> Json:
         """Return the difference as JSON types."""
-        return {
-            "file": self.file,
-            "test": self.test,
-            "here": self.here,
-            "there": self.there,
-            "worse": self.worse,
-            "reason": self.reason,
-        }
+        return {**asdict(self), "worse": self.worse}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,7 +164,8 @@ def _compare_file(here: Json, there: Json) -> Iterator[Difference]:
     """Yield what differs in a file; where a side did not come to its end, only what both ran."""
     whole = here["state"] == there["state"] == "ended"
     if here["state"] != there["state"]:
-        yield _difference(here["file"], WHOLE_FILE, *(_state(side) for side in (here, there)))
+        states = ([side["state"], side["reason"]] for side in (here, there))
+        yield _difference(here["file"], WHOLE_FILE, *states)
     for test in dict.fromkeys((*here["outcomes"], *there["outcomes"])):
         mine, theirs = here["outcomes"].get(test), there["outcomes"].get(test)
         if (mine and theirs) or whole:
@@ -185,10 +179,6 @@ def _compare_test(
     appeared_well = theirs is None and outcomes[0] in WELL
     if outcomes[0] != outcomes[1] and not appeared_well:
         yield _difference(file, test, mine, theirs)
-
-
-def _state(file: Json) -> list[str]:
-    return [file["state"], file["reason"]]
 
 
 def _difference(

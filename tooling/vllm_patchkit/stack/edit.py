@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def format_metadata(metadata: Metadata, *comment: str) -> bytes:
     """Return the text of a new ``stack.toml``, below a comment."""
-    base = metadata.base
+    base, smoke = metadata.base, metadata.smoke
     blocks = [
         *comment,
         "format = 1",
@@ -38,7 +38,8 @@ def format_metadata(metadata: Metadata, *comment: str) -> bytes:
         ),
         *([_table("[wheel]", requires=list(metadata.requires))] if metadata.requires else []),
         *map(_format_parent, metadata.parents),
-        *([_format_smoke(metadata.smoke)] if metadata.smoke != Smoke() else []),
+        *([_table("[smoke]", package=smoke.package, architectures=list(smoke.architectures))]
+          if smoke != Smoke() else []),
         *(_table("[[probe]]", patch=one.patch, imports=list(one.imports), expression=one.expression)
           for one in metadata.probes),
     ]  # fmt: skip
@@ -65,10 +66,6 @@ def _format_parent(parent: Parent) -> str:
         digest=parent.digest,
     )
     return f"{table}\npatches = [\n{rows}]"
-
-
-def _format_smoke(smoke: Smoke) -> str:
-    return _table("[smoke]", package=smoke.package, architectures=list(smoke.architectures))
 
 
 def edit_metadata(

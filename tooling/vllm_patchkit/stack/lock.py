@@ -83,15 +83,11 @@ def make_lock(stack: Stack, read_base: Read, *, previous: Lock | None = None) ->
         patches=tuple(patches),
         files=tuple(file for file in net if file.before != file.after),
         released=dict(previous.released) if previous else {},
-        known=_keep_known(previous, set(last)) if previous else {},
+        known={
+            release: {path: digest for path, digest in files.items() if path in last}
+            for release, files in (previous.known.items() if previous else ())
+        },
     )
-
-
-def _keep_known(previous: Lock, paths: set[str]) -> dict[str, dict[str, str | None]]:
-    return {
-        release: {path: digest for path, digest in files.items() if path in paths}
-        for release, files in previous.known.items()
-    }
 
 
 def add_known(lock: Lock, release: str, read: Read) -> Lock:

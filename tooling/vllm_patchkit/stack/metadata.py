@@ -58,7 +58,12 @@ def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
         base=_parse_base(base),
         probes=tuple(map(_parse_probe, probes)),
         requires=_parse_requires(wheel) if wheel else (),
-        smoke=_parse_smoke(smoke) if smoke else Smoke(),
+        smoke=Smoke(
+            package=smoke.match("package", PACKAGE, ""),
+            architectures=smoke.strings("architectures", ()),
+        )
+        if smoke
+        else Smoke(),
         ignores=_parse_ignores(lint) if lint else {},
         parents=tuple(map(_parse_parent, parents)),
     )
@@ -92,13 +97,6 @@ def _require_apart(data: bytes, document: Mapping[str, Any], source: str) -> Non
             f"{source}: [smoke] is not a table of its own",
             hint="write the line [smoke] and its keys below it, before the next line with a [",
         )
-
-
-def _parse_smoke(table: _Table) -> Smoke:
-    return Smoke(
-        package=table.match("package", PACKAGE, ""),
-        architectures=table.strings("architectures", ()),
-    )
 
 
 def _parse_base(table: _Table) -> Base:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vllm_patchkit.diff.model import FileDiff, Read
+from vllm_patchkit.diff.model import Read
 from vllm_patchkit.digest import digest_or_none
 from vllm_patchkit.stack.histories import file_histories
 from vllm_patchkit.stack.lock import version_label
@@ -51,16 +51,13 @@ def _in_file(
         return "in" if max(prefixes) >= number else "out"
     if content is None:
         return "unknown"
-    hunks = [hunk for file in patch.files if path in _paths(file) for hunk in file.hunks]
+    files = [file for file in patch.files if path in (file.old_path, file.new_path)]
+    hunks = [hunk for file in files for hunk in file.hunks]
     if hunks and all(hunk.after and hunk.after in content for hunk in hunks):
         return "in"
     if hunks and all(hunk.before and hunk.before in content for hunk in hunks):
         return "out"
     return "unknown"
-
-
-def _paths(file: FileDiff) -> tuple[str | None, str | None]:
-    return file.old_path, file.new_path
 
 
 def _verdict(patch: Patch, states: dict[str, PatchState]) -> PatchVerdict:

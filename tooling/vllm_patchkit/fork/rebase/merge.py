@@ -108,10 +108,11 @@ def list_conflicts(store: Repository, merged: Merged) -> tuple[Conflict, ...]:
     for path, stages in sorted(merged.stages.items()):
         data = store.read_blob(entries[path].blob) if path in entries else b""
         regions = parse_conflicts(path, data, _kind(stages)) if len(stages) > 1 else []
-        found += regions or [_whole_file(path, stages)]
+        found += regions or [Conflict(path=path, kind=_kind(stages))]
     if not merged.clean and not found:
         kind, text = next(item for item in merged.messages if item[0].startswith("CONFLICT"))
-        found.append(Conflict(path="", kind=_short(kind), upstream=text))
+        short = kind.removeprefix("CONFLICT (").removesuffix(")")
+        found.append(Conflict(path="", kind=short, upstream=text))
     return tuple(found)
 
 
@@ -121,14 +122,6 @@ def _kind(stages: dict[int, Entry]) -> str:
     if 2 not in stages:
         return "deleted upstream"
     return "contents" if 3 in stages else "deleted by the patch"
-
-
-def _short(kind: str) -> str:
-    return kind.removeprefix("CONFLICT (").removesuffix(")")
-
-
-def _whole_file(path: str, stages: dict[int, Entry]) -> Conflict:
-    return Conflict(path=path, kind=_kind(stages))
 
 
 def parse_conflicts(path: str, data: bytes, kind: str = "contents") -> list[Conflict]:

@@ -75,7 +75,8 @@ def take_resolution(
 
     :raises StackError: there are unresolved files, or HEAD left the base.
     """
-    if plan.index < len(plan.series.commits) and not _is_stopped(plan):
+    stopped = bool(plan.reports) and plan.reports[-1].status == "conflict"
+    if plan.index < len(plan.series.commits) and not stopped:
         return plan
     with open_repository(session.git_dir, session.work_tree) as repository:
         if plan.index < len(plan.series.commits):
@@ -92,10 +93,6 @@ def take_resolution(
         require_on_base(repository, base)
     store.run("fetch", "--quiet", "--no-tags", session.work_tree, tip)
     return replace(plan, tip=tip)
-
-
-def _is_stopped(plan: Plan) -> bool:
-    return bool(plan.reports) and plan.reports[-1].status == "conflict"
 
 
 def carry_on(load: Load, session: Session, plan: Plan) -> tuple[Plan, bool]:
