@@ -72,6 +72,14 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Make ``target`` the file that ``source`` is, or its copy where that is not possible."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 @contextmanager
 def made_whole(place: Path) -> Iterator[Path]:
     """Give a path of the same name, alone in a folder beside ``place``.

@@ -7,7 +7,6 @@ which every file that a stack touches is the release's own. What differs is what
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError, TargetError
+from vllm_patchkit.host.files import link_or_copy
 from vllm_patchkit.host.process import run
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.launch.keeper import kept_folder
@@ -125,14 +125,7 @@ def copy_package(place: Place, site: Path) -> None:
     """Link the files of vLLM and of its dist-info, less the records and the bytecode."""
     ignore = shutil.ignore_patterns("__pycache__", RECORDS)
     for name in ("vllm", place.dist_info.name):
-        shutil.copytree(place.site / name, site / name, copy_function=_link, ignore=ignore)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+        shutil.copytree(place.site / name, site / name, copy_function=link_or_copy, ignore=ignore)
 
 
 def put_back(path: Path, content: bytes | None) -> None:

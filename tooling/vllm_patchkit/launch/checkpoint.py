@@ -48,8 +48,7 @@ def write_checkpoint(stack: Path, subject: Subject, folder: Path) -> None:
             run([*subject.argv, *words], cwd=Path(name), timeout_s=WRITE_S)
         except CommandFailed as error:
             raise HostError(
-                f"{subject.location} cannot write the checkpoint: "
-                f"{error.stderr_tail.strip().splitlines()[-1:]}",
+                f"{subject.location} cannot write the checkpoint: {error.last_line}",
                 hint="give the environment of the patched vLLM, or ask: vllm-patchkit doctor",
             ) from error
         made.rename(folder.resolve())

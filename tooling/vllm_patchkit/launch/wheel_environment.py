@@ -183,8 +183,7 @@ def _pip(folder: Path, words: list[str]) -> None:
                 hint="free some space there (8 GB), or put the cache elsewhere: "
                 "VLLM_PATCHKIT_CACHE=DIR; pip unpacks in TMPDIR",
             ) from error
-        lines = [line for line in error.stderr_tail.splitlines() if line.strip()]
         raise HostError(
-            f"pip could not install {words[-1]}: {lines[-1] if lines else error.status}",
+            f"pip could not install {words[-1]}: {error.last_line}",
             hint="pip takes its index and its proxy from pip.conf and PIP_* variables",
         ) from error

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from vllm_patchkit.host.cache import cache_dir
-from vllm_patchkit.host.files import file_sha256, made_whole
+from vllm_patchkit.host.files import file_sha256, link_or_copy, made_whole
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel.pins import WheelInput, find_input, read_inputs
 
@@ -21,10 +19,7 @@ def keep_wheel(path: Path, console: Console | None = None) -> str:
     kept = kept_wheel(digest, path.name)
     if not kept.is_file():
         with made_whole(kept) as fresh:
-            try:
-                os.link(path.resolve(), fresh)
-            except OSError:
-                shutil.copyfile(path, fresh)
+            link_or_copy(path.resolve(), fresh)
     return digest
 
 

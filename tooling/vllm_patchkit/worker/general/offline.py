@@ -191,12 +191,9 @@ def sampled(scenario: Scenario) -> None:
         {"stop_token_ids": list(range(50, 60))},
         {"n": 2},
     ]
-    params = [
-        SamplingParams(**{"temperature": 1.1, "seed": SEED, "max_tokens": 12} | kind)
-        for kind in kinds
-    ]
-    for kind, one_kind in zip(kinds, params, strict=True):
-        scenario.ask([first], [one_kind], note=f", {next(iter(kind))}", expected=False)
+    for kind in kinds:
+        params = SamplingParams(**{"temperature": 1.1, "seed": SEED, "max_tokens": 12} | kind)
+        scenario.ask([first], [params], note=f", {next(iter(kind))}", expected=False)
 
 
 def logprobs(scenario: Scenario) -> None:
@@ -279,11 +276,5 @@ def run_scenario(
         scenario.problems.append(f"{type(error).__name__}: {error}"[:500])
         # No wrong answer, which is all that a known fault excuses.
         known = None
-    report(
-        name,
-        scenario.answers,
-        scenario.problems,
-        started,
-        step_ms=scenario.step_ms,
-        known=known,
-    )
+    step_ms = scenario.step_ms
+    report(name, scenario.answers, scenario.problems, started, step_ms=step_ms, known=known)
