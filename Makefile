@@ -83,7 +83,7 @@ test: $(VENV)/.ready ## every test (as root, with packages and an engine of its 
 	ci/install-packages.sh
 	rm -rf build/junit
 	ci/with-engine.sh $(MAKE) --keep-going --no-print-directory \
-		check property integration stack smoke container; \
+		check property integration stack container; \
 		status=$$?; $(BIN)/python ci/total.py build/junit; exit $$status
 
 build-wheel: $(VENV)/.ready ## build the patched wheel (FLAVOR=cuda|cpu)

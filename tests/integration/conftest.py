@@ -6,4 +6,13 @@ idles.
 
 import os
 
-os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "all", "OMP_NUM_THREADS": "1"}
+import pytest
+
+QUIET = {"VLLM_CPU_OMP_THREADS_BIND": "all", "OMP_NUM_THREADS": "1"}
+os.environ.update(QUIET)
+
+
+@pytest.fixture(scope="session")
+def as_user() -> dict[str, str]:
+    """The environment of somebody who leaves vLLM's threads as they are."""
+    return {name: text for name, text in os.environ.items() if name not in QUIET}
