@@ -13,6 +13,7 @@ from vllm_patchkit.bench.generate import (
     HEADER,
     BenchOptions,
     BenchReport,
+    compare_general,
     describe_event,
     format_general,
     format_result,
@@ -131,8 +132,6 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     if args.against is None:
         report = measure_generate(subject, wanted, observe, find_packages())
     else:
-        from vllm_patchkit.bench.generate import compare_general
-
         wanted = replace(wanted, own=False)
         with find_base(args.against, subject, console) as base:
             report = measure_generate(subject, wanted, observe)

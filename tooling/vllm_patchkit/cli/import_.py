@@ -21,11 +21,12 @@ from vllm_patchkit.cli.refresh import print_published
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.fork.base import load_base, parse_base
 from vllm_patchkit.fork.intake.founding import Order, require_free, squash, write_stack
-from vllm_patchkit.fork.intake.importer import Converted, Imported, convert_patches
+from vllm_patchkit.fork.intake.importer import Converted, convert_patches
 from vllm_patchkit.fork.intake.note import Note
 from vllm_patchkit.fork.intake.resuming import KIND, continue_import, start_import
 from vllm_patchkit.fork.intake.sources import read_patches
 from vllm_patchkit.fork.intake.state import Rules
+from vllm_patchkit.fork.publish import Published
 from vllm_patchkit.fork.rebase.session import Rebased, abort_session
 from vllm_patchkit.fork.split import split_change
 from vllm_patchkit.fork.store.repository import Change, open_store
@@ -88,10 +89,11 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     _require_call(args)
     if args.base == "?":
         return _find_base(args, console)
-    result = _import(args, _rules(args), console)
-    if isinstance(result, tuple):
-        return _print_stopped(result, args, console)
-    return _print_imported(result, args, console)
+    result, notes = _import(args, _rules(args), console)
+    if isinstance(result, Rebased):
+        _print_notes(notes, console)
+        return print_rebased(result, args, console)
+    return _print_imported(result, notes, args, console)
 
 
 def _require_call(args: argparse.Namespace) -> None:
@@ -140,22 +142,15 @@ def _resume(args: argparse.Namespace, console: Console) -> int:
     return print_rebased(result, args, console)
 
 
-def _print_imported(result: Imported, args: argparse.Namespace, console: Console) -> int:
-    notes = [{"kind": n.kind, "source": n.source, "text": n.text} for n in result.notes]
-    if options.print_document(args, console, {**result.published.to_json(), "notes": notes}):
-        return ExitCode.OK
-    _print_notes(result.notes, console)
-    print_published(result.published, console)
-    console.note(f"check it: vllm-patchkit lint {result.published.folder}")
-    return ExitCode.OK
-
-
-def _print_stopped(
-    result: tuple[Rebased, Sequence[Note]], args: argparse.Namespace, console: Console
+def _print_imported(
+    result: Published, notes: Sequence[Note], args: argparse.Namespace, console: Console
 ) -> int:
-    rebased, notes = result
-    _print_notes(notes, console)
-    return print_rebased(rebased, args, console)
+    rows = [{"kind": n.kind, "source": n.source, "text": n.text} for n in notes]
+    if not options.print_document(args, console, {**result.to_json(), "notes": rows}):
+        _print_notes(notes, console)
+        print_published(result, console)
+        console.note(f"check it: vllm-patchkit lint {result.folder}")
+    return ExitCode.OK
 
 
 def _print_notes(notes: Sequence[Note], console: Console) -> None:
@@ -179,7 +174,7 @@ def _find_base(args: argparse.Namespace, console: Console) -> int:
 
 def _import(
     args: argparse.Namespace, rules: Rules, console: Console
-) -> Imported | tuple[Rebased, Sequence[Note]]:
+) -> tuple[Published | Rebased, Sequence[Note]]:
     folder = args.into / args.name
     require_no_session(folder)
     require_free(folder, force=args.force)
@@ -197,8 +192,7 @@ def _import(
             return started, notes
         sources = [patch.source for patch in found.patches]
         changes = _shape(args, converted, sources, base.root)
-        published = write_stack(store, folder, base, changes, order)
-    return Imported(published=published, notes=tuple(notes))
+        return write_stack(store, folder, base, changes, order), notes
 
 
 def _shape(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
@@ -48,7 +47,18 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Print every finding; 1 if there is one."""
     folder = find_stack(args.stack)
     findings, ignored = lint_all(folder, base=args.base, ignore=args.ignore, console=console)
-    if not options.print_document(args, console, _document(folder.name, findings, ignored)):
+    rows = [
+        {
+            "code": one.code.value,
+            "fault": one.code.fault,
+            "place": one.place,
+            "message": one.message,
+            "remedy": one.code.remedy,
+        }
+        for one in findings
+    ]
+    document = {"stack": folder.name, "ignored": len(ignored), "findings": rows}
+    if not options.print_document(args, console, document):
         for group in _group(findings):
             _print_group(group, console)
         count = len(findings)
@@ -99,22 +109,3 @@ def _places(places: Sequence[str]) -> str:
         else:
             runs.append([name])
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
-
-
-def _document(
-    stack: str, findings: Sequence[Finding], ignored: Sequence[Finding]
-) -> dict[str, Any]:
-    return {
-        "stack": stack,
-        "ignored": len(ignored),
-        "findings": [
-            {
-                "code": finding.code.value,
-                "fault": finding.code.fault,
-                "place": finding.place,
-                "message": finding.message,
-                "remedy": finding.code.remedy,
-            }
-            for finding in findings
-        ],
-    }

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from vllm_patchkit.cli import options
@@ -136,7 +135,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the smoke and return its exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     stack = find_stack(args.stack) if args.stack else None
     given = {field.name: getattr(args, field.name, None) for field in fields(SmokeOptions)}
     made: dict[str, Any] = {
@@ -231,10 +230,6 @@ def _find_base(
     else:
         with find_base(args.against, subject, console) as base:
             yield base
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _digests(stack: Path | None) -> dict[str, str]:

@@ -11,6 +11,7 @@ import argparse
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode, UsageError
+from vllm_patchkit.fork.edit import require_edit
 from vllm_patchkit.fork.split import split_patch
 from vllm_patchkit.fork.store.worktree import find_session
 from vllm_patchkit.host.terminal import Console
@@ -43,11 +44,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Split, and print the subjects of the pieces."""
     session = options.session_here(args)
     folder = session.folder if session else find_stack(args.stack)
-    session = session or find_session(folder)
-    if session is None or session.kind != "edit":
-        raise UsageError(
-            f"{folder.name} is not open in a work tree", hint=f"vllm-patchkit edit {folder.name}"
-        )
+    session = require_edit(folder, session or find_session(folder))
     number = args.patch.partition("-")[0]
     if not number.isdigit():
         raise UsageError(f"--patch {args.patch}: expected the number of a patch, such as 0001")

@@ -126,7 +126,7 @@ def close_edit(folder: Path, *, force: bool) -> Path:
     :raises UsageError: there is none.
     :raises StackError: it holds work that was not refreshed, and not ``force``.
     """
-    session = _require_edit(folder)
+    session = require_edit(folder, find_session(folder))
     if not force:
         with open_repository(session.git_dir, session.work_tree) as repository:
             head = require_settled(repository)
@@ -139,8 +139,11 @@ def close_edit(folder: Path, *, force: bool) -> Path:
     return session.work_tree
 
 
-def _require_edit(folder: Path) -> Session:
-    session = find_session(folder)
+def require_edit(folder: Path, session: Session | None) -> Session:
+    """Return the session of a stack if it is open in a work tree, and not stopped in one.
+
+    :raises UsageError: it is not.
+    """
     if session is None:
         raise UsageError(
             f"{folder.name} is not open in a work tree", hint=f"vllm-patchkit edit {folder.name}"

@@ -47,7 +47,9 @@ class Difference:
 
     def to_json(self) -> Json:
         """Return the difference as JSON types."""
-        return {**asdict(self), "worse": self.worse}
+        values = asdict(self)
+        reason = values.pop("reason")
+        return {**values, "worse": self.worse, "reason": reason}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

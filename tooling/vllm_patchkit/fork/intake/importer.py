@@ -18,7 +18,6 @@ from vllm_patchkit.fork.intake.note import Note
 from vllm_patchkit.fork.intake.placing import apply_patch
 from vllm_patchkit.fork.intake.state import Intake, Rules
 from vllm_patchkit.fork.leftout import left_out_name
-from vllm_patchkit.fork.publish import Published
 from vllm_patchkit.fork.series import TreeState
 from vllm_patchkit.fork.store.git import Repository
 from vllm_patchkit.fork.store.repository import Change, File
@@ -26,14 +25,6 @@ from vllm_patchkit.stack.prose import settle_message
 
 # How far git looks for a NUL (buffer_is_binary).
 BINARY_BYTES = 8000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Imported:
-    """The outcome of an import."""
-
-    published: Published
-    notes: tuple[Note, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
