@@ -15,8 +15,8 @@ python3 -m venv /opt/vllm || {
 /opt/vllm/bin/python -m pip install --quiet --no-cache-dir --no-compile --no-deps \
     --disable-pip-version-check --only-binary=:all: --require-hashes \
     --retries 1 --requirement "$here/requirements.lock" || {
-    echo "error: the locked requirements cannot be installed; if no space is left: they take 8 GB" \
-        "where the engine keeps its images; if no index can be reached from the" \
+    echo "error: the locked requirements cannot be installed; if no space is left: a build takes" \
+        "17 GB where the engine keeps its images; if no index can be reached from the" \
         "build: vllm-patchkit image --wheelhouse DIR installs from a folder of this machine," \
         "PIP_INDEX_URL=... as a build argument names a mirror" >&2
     exit 1

@@ -174,7 +174,7 @@ def test_requirements_that_cannot_be_installed_name_disk_and_index(tmp_path: Pat
     environment = {**os.environ, "PATH": path, "TMPDIR": str(tmp_path)}
     done = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "if no space is left: they take 8 GB where the engine keeps its images" in done.stderr
+    assert "if no space is left: a build takes 17 GB where the engine" in done.stderr
     assert "if no index can be reached from the build" in done.stderr
 
 
