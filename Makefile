@@ -82,8 +82,8 @@ container: $(VENV)/.ready build/wheel-cpu-cp311 build/wheelhouse-cpu/.ready ## b
 test: $(VENV)/.ready ## every test (as root, with packages and an engine of its own; INSTALL=no, ENGINE=no refuse)
 	ci/install-packages.sh
 	rm -rf build/junit
-	ci/with-engine.sh $(MAKE) --keep-going --no-print-directory \
-		check property integration stack container; \
+	ci/with-engine.sh $(MAKE) --keep-going --no-print-directory --jobs=2 --output-sync=target \
+		check property integration container stack; \
 		status=$$?; $(BIN)/python ci/total.py build/junit; exit $$status
 
 build-wheel: $(VENV)/.ready ## build the patched wheel (FLAVOR=cuda|cpu)

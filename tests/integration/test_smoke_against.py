@@ -72,7 +72,7 @@ SAMPLER = (
 
 pytestmark = [
     pytest.mark.slow(seconds=255),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(not PYTHON.exists(), reason="build/env-cpu is missing: run make env-cpu"),
 ]
 

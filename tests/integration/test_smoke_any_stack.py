@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(os.environ.get("SMOKE_TEST_PYTHON", ROOT / "build/env-cpu/bin/python"))
 UV = Path(sys.executable).parent / "uv"
-PATIENCE_S = 900
+PATIENCE_S = 1800
 
 pytestmark = [
     pytest.mark.slow(seconds=540),
