@@ -49,6 +49,8 @@ class Checkout:
             cwd=self.root, env={**self.environment, **environment}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True,
+            # A shell's background job, as CI may be, hands down an ignored SIGINT.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
 
     def dockerds(self) -> list[int]:
