@@ -15,6 +15,8 @@ from vllm import LLM
 from vllm.sampling_params import RequestOutputKind
 from workload import Workload
 
+pytestmark = pytest.mark.slow(seconds=150)
+
 NAMES = (
     "image-4*4",
     "image-10*3",
