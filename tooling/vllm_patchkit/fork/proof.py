@@ -14,6 +14,7 @@ from vllm_patchkit.fork.store.git import Changed, Entry, Repository
 from vllm_patchkit.stack.folder import make_patch
 from vllm_patchkit.stack.model import Patch
 
+FULL_ID = 40
 HINT = "nothing was written; say it in other words (git commit --amend), and report this"
 
 
@@ -90,7 +91,12 @@ def _apply(
 
     contents = apply_diff(files, read)
     modes = apply_modes(files, mode)
-    ids = {path: blob_id(data) for path, data in contents.items() if data is not None}
+    # Where the file says the id in full, applying it has checked it.
+    kept = [diff for diff in files if diff.new_path is not None]
+    said = {diff.path: diff.new_blob for diff in kept if len(diff.new_blob or "") == FULL_ID}
+    ids = {
+        path: said.get(path) or blob_id(data) for path, data in contents.items() if data is not None
+    }
     blobs.update((blob, contents[path] or b"") for path, blob in ids.items())
     return {path: Entry(modes[path] or "", ids[path]) if path in ids else None for path in contents}
 

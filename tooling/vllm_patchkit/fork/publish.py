@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
 from vllm_patchkit.stack.lock import format_lock, parse_lock
 from vllm_patchkit.stack.locked import LockedStack, lock_stack
 from vllm_patchkit.stack.metadata import parse_metadata
-from vllm_patchkit.stack.model import Lock, Stack
+from vllm_patchkit.stack.model import Lock, Patch, Stack
 from vllm_patchkit.stack.series import SUFFIX, format_series
 
 
@@ -180,7 +180,7 @@ def compile_faults(stack: Stack, read_base: Read, *, skip: frozenset[bytes]) -> 
     :param skip: patch files (as bytes) that need no check, because they were checked before.
     """
     faults = []
-    for step in step_patches(stack.patches, read_base):
+    for step in step_patches(_leading_to(stack.patches, skip), read_base):
         if step.patch.data in skip:
             continue
         for path, data in sorted(step.after.items()):
@@ -188,6 +188,18 @@ def compile_faults(stack: Stack, read_base: Read, *, skip: frozenset[bytes]) -> 
                 fault = compile_fault(data, path)
                 faults += [f"{step.patch.name}: {path}: {fault}"] if fault else []
     return tuple(faults)
+
+
+def _leading_to(patches: Sequence[Patch], skip: frozenset[bytes]) -> list[Patch]:
+    """Return the patches that are none of ``skip``, and those that lead to one of their files."""
+    paths: set[str | None] = set()
+    chosen = []
+    for patch in reversed(patches):
+        own = {path for diff in patch.files for path in (diff.old_path, diff.new_path)} - {None}
+        if patch.data not in skip or paths & own:
+            paths |= own
+            chosen.append(patch)
+    return chosen[::-1]
 
 
 def require_stack_folder(folder: Path) -> dict[str, bytes]:
