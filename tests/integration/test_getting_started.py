@@ -32,12 +32,13 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with the page's lock, cut."""
-    entries = re.split(r"(?m)^(?=\w)", (ROOT / "wheels" / "requirements-cuda.lock").read_text())
-    kept = [entry for entry in entries if entry.partition("==")[0] in KEPT]
-    assert len(kept) == len(KEPT)
+    """A folder with the page's locks, cut."""
     (tmp_path / "wheels").mkdir()
-    (tmp_path / "wheels" / "requirements-cuda.lock").write_text("".join(kept))
+    for name in ("requirements-cuda.lock", "requirements-cpu.lock"):
+        entries = re.split(r"(?m)^(?=\w)", (ROOT / "wheels" / name).read_text())
+        kept = [entry for entry in entries if entry.partition("==")[0] in KEPT]
+        assert len(kept) == len(KEPT)
+        (tmp_path / "wheels" / name).write_text("".join(kept))
     return tmp_path
 
 
@@ -55,9 +56,13 @@ def installed(place: Path) -> set[str]:
     return {path.name.partition("-")[0].replace("_", "-") for path in found}
 
 
-def test_with_uv(place: Path) -> None:
-    lines = [line for line in commands() if line.startswith("uv ") and "$WHEEL" not in line]
-    assert [line.split()[1] for line in lines] == ["venv", "pip"]
+@pytest.mark.parametrize("flavor", ["cuda", "cpu"])
+def test_with_uv(place: Path, flavor: str) -> None:
+    listed = commands()
+    start = listed.index(f"WHEEL=$(vllm-patchkit wheel --flavor {flavor})")
+    lines = listed[start + 1 : start + 3]
+    assert [line.split()[:2] for line in lines] == [["uv", "venv"], ["uv", "pip"]]
+    assert f"requirements-{flavor}.lock" in lines[1]
     version = "{}.{}".format(*sys.version_info)
     lines[0] = lines[0].replace("--python 3.12", f"--python {version}")
     follow(place, lines)

@@ -83,8 +83,10 @@ def test_its_lock_starts_from_what_the_wheel_requires(wheel):
         require_fit(wheel, ROOT / "wheels/requirements-cpu.lock")
 
 
-def test_a_stack_on_it_is_proved_and_a_wrong_number_in_its_sampler_named(python):
+def test_a_stack_on_it_is_proved_and_a_wrong_number_in_its_sampler_named(python, monkeypatch):
     """Every scenario, once with the patch, once on the release with one more fault than it has."""
+    # This release does not know the value that keeps 0.11.0's engines off one core.
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND")
     options = replace(OFFLINE, scenarios=(*OFFLINE.scenarios, "llama/server"))
     patched = run_smoke(find_environment(python), options, lambda event, report: None)
     assert patched.ok, (patched.problems, patched.checks, patched.scenarios)

@@ -51,7 +51,7 @@ def _install(name: str, version: str, folder: Path) -> None:
 
 def find_program(name: str) -> str | None:
     """Return the program beside this Python, or else on ``PATH``."""
-    beside = Path(sys.executable).with_name(name)
+    beside = Path(sys.executable).parent / name
     return str(beside) if beside.is_file() else shutil.which(name)
 
 
