@@ -405,3 +405,23 @@ def test_probes_of_patches_of_one_subject_stay_with_them(
     probes = {probe.patch: probe.expression for probe in read_stack(stack).probes}
     assert probes.keys() == {"0002", "0003"}
     assert "more" in probes["0003"]
+
+
+def test_range_diff_needs_an_earlier_version(
+    home: Path, stack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An import is the first one; what was edited by hand since the last one does no harm."""
+    said = call(capsys, "range-diff", stack)
+    assert said.code == 2
+    assert f"there is no earlier version of {stack}" in said.err
+    assert "--rev or --other" in said.err
+    work = Git(Path(call(capsys, "edit", stack).out.strip()))
+    work.run("commit", "--quiet", "--amend", "-m", "[Core] Put C elsewhere\n\nBecause.")
+    assert refresh(capsys, stack).code == 0
+    metadata = stack / "stack.toml"
+    metadata.write_text(metadata.read_text() + "# a remark\n")
+    before = metadata.read_text()
+    said = call(capsys, "range-diff", stack, "--summary")
+    assert said.code == 0, said.err
+    assert " ! 3:" in said.out
+    assert metadata.read_text() == before

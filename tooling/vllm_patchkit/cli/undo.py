@@ -1,4 +1,4 @@
-"""Take back the last operation on a stack: import, refresh, new, rebase.
+"""Take back the last operation on a stack: import, refresh, new, rebase, compose.
 
 The stack folder becomes what it was before that operation; run it again to go further back.
 """

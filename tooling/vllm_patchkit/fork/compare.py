@@ -49,7 +49,12 @@ def range_diff(folder: Path, other: Path | str | None, console: Console, *words:
 def _former_folder(store: Repository, folder: Path, revision: str | None, place: Path) -> Path:
     """Write a former state of a stack folder to ``place`` and return it."""
     if revision is None:
-        _, files = previous_state(store, folder, read_folder(folder))
+        # Nothing is undone, so what was edited by hand since is in no danger.
+        _, files = previous_state(store, folder, read_folder(folder), force=True)
+        if not files:
+            raise UsageError(
+                f"there is no earlier version of {folder}", hint="name one with --rev or --other"
+            )
     else:
         files = _files_at(folder.resolve(), revision)
     replace_folder(place, files)
