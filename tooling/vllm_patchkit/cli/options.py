@@ -150,7 +150,7 @@ class _NameOnce(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-STACK_HELP = "name or folder of the stack (default: the only one)"
+STACK_HELP = "name or folder of the stack (default: the only one of a distribution)"
 
 
 def add_stack_option(parser: argparse._ActionsContainer, what: str = STACK_HELP) -> None:
