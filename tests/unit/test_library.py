@@ -12,6 +12,7 @@ import pytest
 
 import vllm_patchkit
 from support.environments import STEP_4, install, make_stack, write_wheel
+from vllm_patchkit.cli import COMMANDS
 
 HEAVY = ("torch", "vllm", "git", "docker", "unidiff", "requests", "packaging", "email")
 
@@ -131,3 +132,17 @@ def test_no_operation_imports_anything_heavy(tmp_path: Path, operation: str) -> 
         f"main(['{operation}', '-q', '{environment.prefix}', '--stack', '{stack}'])"
     )
     assert not {name.partition(".")[0] for name in modules_after(code)} & set(HEAVY)
+
+
+# The choices and defaults of these two stand where their work is done.
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"image", "flash-attn"}))
+def test_no_options_import_anything_heavy(command: str) -> None:
+    """What a command needs is imported when it runs; a typing mistake is answered before."""
+    code = (
+        "from vllm_patchkit.cli import main\n"
+        f"try: main(['{command}', '--help'])\nexcept SystemExit: pass"
+    )
+    found = modules_after(code)
+    assert f"vllm_patchkit.cli.{COMMANDS[command].module}" in found
+    assert not {name.partition(".")[0] for name in found} & set(HEAVY)
+    assert not {name for name in found if name.startswith("vllm_patchkit.fork")}

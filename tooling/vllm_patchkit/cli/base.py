@@ -9,15 +9,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.fork.base import parse_base
-from vllm_patchkit.fork.intake.origin import Candidate, Origin, find_origin, releases_at_hand
-from vllm_patchkit.fork.intake.sources import read_patches
-from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.host.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.intake.origin import Candidate, Origin
 
 EXAMPLES = """\
   vllm-patchkit base ./diffs
@@ -70,6 +70,10 @@ def find_base(
     :param hint: what to do where there is no release to look at.
     :raises UsageError: there is no release to look at.
     """
+    from vllm_patchkit.fork.base import parse_base
+    from vllm_patchkit.fork.intake.origin import find_origin, releases_at_hand
+    from vllm_patchkit.fork.intake.sources import read_patches
+    from vllm_patchkit.fork.store.repository import open_store
 
     found = read_patches(paths)
     with open_store() as store:

@@ -6,28 +6,16 @@ import argparse
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vllm_patchkit.bench.generate import (
-    GENERAL_HEADER,
-    HEADER,
-    BenchOptions,
-    BenchReport,
-    compare_general,
-    describe_event,
-    format_general,
-    format_result,
-    measure_generate,
-)
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import parse_size, positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
-from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.launch.base_environment import describe_base, find_base
-from vllm_patchkit.launch.packages import find_packages
-from vllm_patchkit.launch.subject import Event, find_environment
-from vllm_patchkit.smoke.report import format_json
+
+if TYPE_CHECKING:
+    from vllm_patchkit.bench.generate import BenchReport
+    from vllm_patchkit.launch.subject import Event
 
 EXAMPLES = """\
   vllm-patchkit bench generate --python .venv/bin/python --images 1,8,32 --size 8x8
@@ -110,6 +98,18 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Measure, print each result as it comes, and return the exit code."""
+    from vllm_patchkit.bench.generate import (
+        BenchOptions,
+        compare_general,
+        describe_event,
+        measure_generate,
+    )
+    from vllm_patchkit.host.files import replace_file
+    from vllm_patchkit.launch.base_environment import describe_base, find_base
+    from vllm_patchkit.launch.packages import find_packages
+    from vllm_patchkit.launch.subject import find_environment
+    from vllm_patchkit.smoke.report import format_json
+
     images = parse_numbers("--images", args.images, least=1)
     staggers = parse_numbers("--stagger", args.stagger, least=0, of="numbers of steps")
     check_stagger(max(staggers), max(images), args.size)
@@ -150,6 +150,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _render(report: BenchReport, console: Console) -> str:
+    from vllm_patchkit.bench.generate import GENERAL_HEADER, HEADER, format_general, format_result
+
     if report.general:
         lines = [GENERAL_HEADER, *map(format_general, report.general)]
     else:

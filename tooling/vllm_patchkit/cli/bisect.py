@@ -13,7 +13,6 @@ from pathlib import Path
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.fork.bisect import bisect_stack
 from vllm_patchkit.host.terminal import Console
 
 EXAMPLES = """\
@@ -36,6 +35,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the bisect and name the patch."""
+    from vllm_patchkit.fork.bisect import bisect_stack
+
     if not args.words:
         raise UsageError("which command?", hint="write it after --: bisect myfork -- pytest -x")
     found = bisect_stack(

@@ -13,9 +13,6 @@ from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.launch.checkpoint import write_checkpoint
-from vllm_patchkit.launch.subject import find_environment
-from vllm_patchkit.stack.read import find_stack
 
 EXAMPLES = """\
   vllm-patchkit checkpoint --python /opt/vllm/bin/python tiny-model
@@ -35,6 +32,10 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Write it, and print the folder."""
+    from vllm_patchkit.launch.checkpoint import write_checkpoint
+    from vllm_patchkit.launch.subject import find_environment
+    from vllm_patchkit.stack.read import find_stack
+
     write_checkpoint(find_stack(args.stack), find_environment(args.python), args.folder)
     console.note(f"random weights, the published token ids; vllm serve {args.folder.resolve()}")
     console.result(str(args.folder))

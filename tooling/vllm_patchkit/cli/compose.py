@@ -10,16 +10,15 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.rebase import print_rebased
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.fork.compose.compose import KIND, continue_compose, start_compose, update_compose
-from vllm_patchkit.fork.compose.parents import changed_parents
-from vllm_patchkit.fork.rebase.session import Rebased, abort_session
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.metadata import LABEL, NAME
-from vllm_patchkit.stack.read import find_stack, read_stack
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.rebase.session import Rebased
 
 EXAMPLES = """\
   vllm-patchkit compose myfork slow_steps --name house
@@ -49,6 +48,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Compose, update, resume or give up."""
+    from vllm_patchkit.fork.compose.compose import KIND, continue_compose, update_compose
+    from vllm_patchkit.fork.rebase.session import abort_session
+
     if args.check:
         return _check(args, _find_composed(args), console)
     if args.abort:
@@ -64,6 +66,10 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _start(args: argparse.Namespace, console: Console) -> Rebased:
+    from vllm_patchkit.fork.compose.compose import start_compose
+    from vllm_patchkit.stack.metadata import LABEL, NAME
+    from vllm_patchkit.stack.read import find_stack
+
     parents = [find_stack(name) for name in (args.stack, *args.others) if name is not None]
     if not args.name or not NAME.fullmatch(args.name):
         raise UsageError(
@@ -89,6 +95,8 @@ def _named(args: argparse.Namespace) -> str | None:
 
 
 def _find_composed(args: argparse.Namespace) -> Path:
+    from vllm_patchkit.stack.read import find_stack
+
     return find_stack(_named(args))
 
 
@@ -97,6 +105,9 @@ def _find_open(args: argparse.Namespace) -> Path:
 
 
 def _check(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.compose.parents import changed_parents
+    from vllm_patchkit.stack.read import read_stack
+
     lines = changed_parents(folder, read_stack(folder))
     if not options.print_document(args, console, {"changed": lines}) and lines:
         console.result("\n".join(lines))

@@ -6,7 +6,6 @@ import argparse
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.fork.compare import net_diff
 from vllm_patchkit.host.terminal import Console, wants_colour
 
 EXAMPLES = """\
@@ -26,6 +25,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the diff."""
+    from vllm_patchkit.fork.compare import net_diff
+
     words = ["--stat=100"] if args.stat else []
     words += ["--color=always"] if wants_colour(console.out) else []
     console.raw(net_diff(options.stack_folder(args, console), console, *words, patch=args.patch))

@@ -11,18 +11,15 @@ import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import positive, take_inputs, whole
-from vllm_patchkit.doctor.checkpoint import check_architecture, read_checkpoint
-from vllm_patchkit.doctor.diagnose import diagnose
-from vllm_patchkit.doctor.facts import collect_facts, collect_image_facts
-from vllm_patchkit.doctor.model import Diagnosis, ModelNeed
-from vllm_patchkit.doctor.patches import check_patches
-from vllm_patchkit.doctor.remote_code import check_remote_code
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.read import find_stack
+
+if TYPE_CHECKING:
+    from vllm_patchkit.doctor.model import Diagnosis
 
 EXAMPLES = """\
   vllm-patchkit doctor --python ENV/bin/python
@@ -62,6 +59,14 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Diagnose and render; 1 if something stops vLLM."""
+    from vllm_patchkit.doctor.checkpoint import check_architecture, read_checkpoint
+    from vllm_patchkit.doctor.diagnose import diagnose
+    from vllm_patchkit.doctor.facts import collect_facts, collect_image_facts
+    from vllm_patchkit.doctor.model import ModelNeed
+    from vllm_patchkit.doctor.patches import check_patches
+    from vllm_patchkit.doctor.remote_code import check_remote_code
+    from vllm_patchkit.stack.read import find_stack
+
     if args.image:
         facts, subject = collect_image_facts(args.image, hashes=args.hashes), args.image
         more = []

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.fork.edit import close_edit, open_edit
 from vllm_patchkit.host.terminal import Console
 
 EXAMPLES = """\
@@ -34,6 +33,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Open or close a work tree."""
+    from vllm_patchkit.fork.edit import close_edit, open_edit
+
     folder = options.stack_folder(args, console)
     if args.close:
         console.note(f"deleted {close_edit(folder, force=args.force)}")

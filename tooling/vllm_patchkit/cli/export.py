@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.fork.base import parse_base
-from vllm_patchkit.fork.export import Choice, export_branch, export_bundle, export_mailbox
-from vllm_patchkit.fork.rebase.survey import survey_rebase
-from vllm_patchkit.fork.rebase.upstream import format_fates, judge_patches
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.read import read_stack
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.export import Choice
 
 EXAMPLES = """\
   vllm-patchkit export myfork --upto 0007 -o series.mbox && git am --keep-non-patch series.mbox
@@ -69,6 +68,11 @@ def _check_upstream(args: argparse.Namespace, folder: Path, console: Console) ->
     """Print what upstream made of each patch; nothing is exported."""
     from packaging.version import Version
 
+    from vllm_patchkit.fork.base import parse_base
+    from vllm_patchkit.fork.rebase.survey import survey_rebase
+    from vllm_patchkit.fork.rebase.upstream import format_fates, judge_patches
+    from vllm_patchkit.stack.read import read_stack
+
     distribution = read_stack(folder).base.distribution
     specs = [parse_base(text, distribution=distribution) for text in args.check_upstream]
     specs.sort(key=lambda spec: Version(spec.version))
@@ -82,10 +86,14 @@ def _check_upstream(args: argparse.Namespace, folder: Path, console: Console) ->
 
 
 def _choice(args: argparse.Namespace) -> Choice:
+    from vllm_patchkit.fork.export import Choice
+
     return Choice(upto=args.upto, only=args.only, clean_trailers=args.upstream)
 
 
 def _branch(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.export import export_branch
+
     if not args.onto:
         raise UsageError("--checkout needs --onto", hint="name a tag: --onto v0.11.0")
     branch = args.branch or folder.resolve().name
@@ -95,6 +103,8 @@ def _branch(args: argparse.Namespace, folder: Path, console: Console) -> int:
 
 
 def _bundle(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.export import export_bundle
+
     if args.output is None:
         raise UsageError("--bundle needs --output FILE")
     branch = args.branch or folder.resolve().name
@@ -104,6 +114,8 @@ def _bundle(args: argparse.Namespace, folder: Path, console: Console) -> int:
 
 
 def _mailbox(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.export import export_mailbox
+
     data = export_mailbox(folder, _choice(args), console)
     if args.output is None:
         console.raw(data)

@@ -10,19 +10,15 @@ import argparse
 import dataclasses
 import sys
 import textwrap
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
-from vllm_patchkit.doctor.flash_attn import (
-    RELEASES,
-    Environment,
-    check_installed,
-    read_environment,
-    release_file,
-)
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.targets.environment import site_folders
+
+if TYPE_CHECKING:
+    from vllm_patchkit.doctor.flash_attn import Environment
 
 WIDTH = 96
 EXAMPLES = """\
@@ -34,6 +30,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``flash-attn``."""
+    from vllm_patchkit.doctor.flash_attn import RELEASES
+
     parser.add_argument("--python", help="interpreter of the environment (default: this one)")
     parser.add_argument("--python-version", help="such as 3.12")
     parser.add_argument("--torch", help="such as 2.8")
@@ -49,6 +47,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the file name, or one line for each property that was checked."""
+    from vllm_patchkit.doctor.flash_attn import check_installed, read_environment, release_file
+    from vllm_patchkit.targets.environment import site_folders
+
     given = _given(args)
     if given is not None and not args.check:
         return _print_file(release_file(given, args.release), args, console)
@@ -85,6 +86,8 @@ def _print_file(name: str, args: argparse.Namespace, console: Console) -> int:
 
 
 def _given(args: argparse.Namespace) -> Environment | None:
+    from vllm_patchkit.doctor.flash_attn import Environment
+
     values = (args.python_version, args.torch, args.cuda, args.cxx11_abi)
     if not any(values):
         return None

@@ -9,19 +9,16 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
-from vllm_patchkit.container import image
-from vllm_patchkit.container.base import ask_python
-from vllm_patchkit.container.build import BuiltImage, build_image
-from vllm_patchkit.container.engine import connect, require_image
-from vllm_patchkit.container.image import DEFAULT_BASE, ImagePlan
-from vllm_patchkit.container.seal import OWN_LAYERS
-from vllm_patchkit.container.wheelfacts import find_wheel, read_wheel_facts
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.operations.stacks import current_label
+
+if TYPE_CHECKING:
+    from vllm_patchkit.container.build import BuiltImage
+    from vllm_patchkit.container.image import ImagePlan
 
 EXAMPLES = """\
   vllm-patchkit image --flavor cuda
@@ -33,6 +30,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``image``."""
+    from vllm_patchkit.container.image import DEFAULT_BASE
+
     parser.add_argument("--flavor", choices=["cuda", "cpu"], help="default: the wheel's, or cuda")
     parser.add_argument(
         "--wheel", type=Path, help="default: that of the stack as it is now, in wheels/out"
@@ -62,6 +61,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Plan, build, and print the digest."""
+    from vllm_patchkit.container.build import build_image
+    from vllm_patchkit.container.engine import connect
+
     if args.print_python:
         return _print_python(args, console)
     plan = _make_plan(args)
@@ -85,6 +87,9 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _make_plan(args: argparse.Namespace) -> ImagePlan:
+    from vllm_patchkit.container import image
+    from vllm_patchkit.container.wheelfacts import read_wheel_facts
+
     files = args.files or image.find_files(Path.cwd())
     # Beside the Dockerfile of a checkout; an installed toolkit writes wheels where it is called.
     outputs = [place / "wheels" / "out" for place in (files.parent, Path.cwd())]
@@ -111,6 +116,9 @@ def _find_wheel(args: argparse.Namespace, folder: Path) -> Path:
     """Return the wheel that was built from the stack as it is now, where there are several."""
     import re
 
+    from vllm_patchkit.container.wheelfacts import find_wheel
+    from vllm_patchkit.operations.stacks import current_label
+
     python = re.search(r"python:(\d+)\.(\d+)", args.base_image)
     return find_wheel(
         folder,
@@ -121,6 +129,9 @@ def _find_wheel(args: argparse.Namespace, folder: Path) -> Path:
 
 
 def _print_python(args: argparse.Namespace, console: Console) -> int:
+    from vllm_patchkit.container.base import ask_python
+    from vllm_patchkit.container.engine import connect, require_image
+
     client = connect()
     require_image(client, args.base_image, on_pull=None if args.no_pull else lambda line: None)
     console.result("{}.{}".format(*ask_python(client, args.base_image)))
@@ -128,6 +139,8 @@ def _print_python(args: argparse.Namespace, console: Console) -> int:
 
 
 def _report(args: argparse.Namespace, image: BuiltImage, console: Console) -> None:
+    from vllm_patchkit.container.seal import OWN_LAYERS
+
     document = {
         "digest": image.digest,
         "tags": list(image.tags),

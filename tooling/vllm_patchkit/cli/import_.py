@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.base import find_base, print_origin
@@ -19,20 +20,15 @@ from vllm_patchkit.cli.parser import take_inputs, whole
 from vllm_patchkit.cli.rebase import print_rebased
 from vllm_patchkit.cli.refresh import print_published
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.fork.base import load_base, parse_base
-from vllm_patchkit.fork.intake.founding import Order, require_free, squash, write_stack
-from vllm_patchkit.fork.intake.importer import Converted, convert_patches
-from vllm_patchkit.fork.intake.note import Note
-from vllm_patchkit.fork.intake.resuming import KIND, continue_import, start_import
-from vllm_patchkit.fork.intake.sources import read_patches
-from vllm_patchkit.fork.intake.state import Rules
-from vllm_patchkit.fork.publish import Published
-from vllm_patchkit.fork.rebase.session import Rebased, abort_session
-from vllm_patchkit.fork.split import split_change
-from vllm_patchkit.fork.store.repository import Change, open_store
-from vllm_patchkit.fork.store.worktree import require_no_session
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.metadata import NAME
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.intake.importer import Converted
+    from vllm_patchkit.fork.intake.note import Note
+    from vllm_patchkit.fork.intake.state import Rules
+    from vllm_patchkit.fork.publish import Published
+    from vllm_patchkit.fork.rebase.session import Rebased
+    from vllm_patchkit.fork.store.repository import Change
 
 EXAMPLES = """\
   vllm-patchkit import ./diffs --base vllm==0.11.0 --name myfork
@@ -84,6 +80,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Read the patches, place them on the base, write the stack; or resume, or give up."""
+    from vllm_patchkit.fork.rebase.session import Rebased
+
     if args.go_on or args.skip or args.abort:
         return _resume(args, console)
     _require_call(args)
@@ -98,6 +96,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _require_call(args: argparse.Namespace) -> None:
     """Refuse a call that lacks something or contradicts itself."""
+    from vllm_patchkit.stack.metadata import NAME
+
     wanted = {"PATH": args.paths, "--base": args.base}
     if args.base != "?":
         wanted["--name"] = args.name
@@ -118,6 +118,8 @@ def _require_call(args: argparse.Namespace) -> None:
 
 
 def _rules(args: argparse.Namespace) -> Rules:
+    from vllm_patchkit.fork.intake.state import Rules
+
     return Rules(
         strip=args.strip,
         max_fuzz=args.fuzz,
@@ -130,6 +132,9 @@ def _rules(args: argparse.Namespace) -> Rules:
 
 def _resume(args: argparse.Namespace, console: Console) -> int:
     """Go on with an import that stopped, or give it up."""
+    from vllm_patchkit.fork.intake.resuming import KIND, continue_import
+    from vllm_patchkit.fork.rebase.session import abort_session
+
     if args.paths:
         raise UsageError(
             "an import that stopped has its patches already", hint="leave the paths out"
@@ -175,6 +180,14 @@ def _find_base(args: argparse.Namespace, console: Console) -> int:
 def _import(
     args: argparse.Namespace, rules: Rules, console: Console
 ) -> tuple[Published | Rebased, Sequence[Note]]:
+    from vllm_patchkit.fork.base import load_base, parse_base
+    from vllm_patchkit.fork.intake.founding import Order, require_free, write_stack
+    from vllm_patchkit.fork.intake.importer import convert_patches
+    from vllm_patchkit.fork.intake.resuming import start_import
+    from vllm_patchkit.fork.intake.sources import read_patches
+    from vllm_patchkit.fork.store.repository import open_store
+    from vllm_patchkit.fork.store.worktree import require_no_session
+
     folder = args.into / args.name
     require_no_session(folder)
     require_free(folder, force=args.force)
@@ -199,6 +212,9 @@ def _shape(
     args: argparse.Namespace, converted: Sequence[Converted], sources: Sequence[str], root: str
 ) -> list[Change]:
     """Return the patches as they are, as one, or taken apart."""
+    from vllm_patchkit.fork.intake.founding import squash
+    from vllm_patchkit.fork.split import split_change
+
     changes = [one.change for one in converted]
     if args.squash:
         return squash(changes, args.squash, sources)

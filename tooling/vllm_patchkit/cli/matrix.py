@@ -10,16 +10,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.fork.droppable import find_dependants
-from vllm_patchkit.fork.edit import load_stack
-from vllm_patchkit.fork.overlap import Overlap, find_crossings, find_overlaps, find_uses
-from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.read import find_stack, read_stack
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.overlap import Overlap
 
 COLOURS = {"same lines": "red", "needs": "red", "near": "yellow", "same file": "dim"}
 
@@ -39,6 +37,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the relations."""
+    from vllm_patchkit.stack.read import find_stack
+
     folder = options.stack_folder(args, console)
     if args.other:
         return _cross(args, folder, find_stack(args.other), console)
@@ -46,6 +46,11 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _within(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.droppable import find_dependants
+    from vllm_patchkit.fork.edit import load_stack
+    from vllm_patchkit.fork.overlap import find_overlaps, find_uses
+    from vllm_patchkit.fork.store.repository import open_store
+
     with open_store() as store:
         opened = load_stack(store, folder, console)
         needed_by = dict(find_dependants(store, opened))
@@ -74,6 +79,9 @@ def _within(args: argparse.Namespace, folder: Path, console: Console) -> int:
 
 
 def _cross(args: argparse.Namespace, folder: Path, other: Path, console: Console) -> int:
+    from vllm_patchkit.fork.overlap import find_crossings
+    from vllm_patchkit.stack.read import read_stack
+
     left, right = read_stack(folder), read_stack(other)
     if (left.base.distribution, left.base.version) != (right.base.distribution, right.base.version):
         raise UsageError(

@@ -10,16 +10,16 @@ import argparse
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.cli.refresh import print_published
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.fork.change import capture_patch, require_message
-from vllm_patchkit.fork.store.git import Person, parse_mail_date
-from vllm_patchkit.host.process import capture
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.message import parse_address
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.store.git import Person
 
 EXAMPLES = """\
   vllm-patchkit new myfork --from .venv/lib/python3.12/site-packages -m "[Core] Fix the count"
@@ -45,6 +45,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Capture the changes as a patch."""
+    from vllm_patchkit.fork.change import capture_patch, require_message
+
     published, captured = capture_patch(
         options.stack_folder(args, console),
         _package_place(args.place),
@@ -68,6 +70,10 @@ def _package_place(place: Path) -> Path:
 
 
 def _author(args: argparse.Namespace) -> Person:
+    from vllm_patchkit.fork.store.git import Person, parse_mail_date
+    from vllm_patchkit.host.process import capture
+    from vllm_patchkit.stack.message import parse_address
+
     text = args.author
     if text is None and os.environ.get("GIT_AUTHOR_EMAIL"):
         text = "{GIT_AUTHOR_NAME} <{GIT_AUTHOR_EMAIL}>".format_map(

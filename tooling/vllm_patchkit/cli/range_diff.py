@@ -8,7 +8,6 @@ from pathlib import Path
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.fork.compare import range_diff
 from vllm_patchkit.host.terminal import Console, wants_colour
 
 EXAMPLES = """\
@@ -31,6 +30,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Print the range diff."""
+    from vllm_patchkit.fork.compare import range_diff
+
     words = ["--no-patch"] if args.summary else []
     words += ["--color=always"] if wants_colour(console.out) else []
     console.raw(

@@ -10,20 +10,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.cli.refresh import print_published
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.fork.base import parse_base
-from vllm_patchkit.fork.rebase.outcome import PatchReport
-from vllm_patchkit.fork.rebase.progress import StyleRequest
-from vllm_patchkit.fork.rebase.rebase import KIND, continue_rebase, start_rebase
-from vllm_patchkit.fork.rebase.session import Rebased, abort_session
-from vllm_patchkit.fork.rebase.survey import Survey, survey_rebase
-from vllm_patchkit.fork.rebase.upstream import markdown_table
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.read import read_stack
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.rebase.outcome import PatchReport
+    from vllm_patchkit.fork.rebase.progress import StyleRequest
+    from vllm_patchkit.fork.rebase.session import Rebased
+    from vllm_patchkit.fork.rebase.survey import Survey
 
 COLOURS = {"clean": "green", "moved": "green", "upstream": "cyan", "conflict": "red"}
 SHOWN_LINES = 12
@@ -66,6 +65,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Start, resume, give up, or only try."""
+    from vllm_patchkit.fork.rebase.rebase import KIND, continue_rebase
+    from vllm_patchkit.fork.rebase.session import abort_session
+
     folder = _find_folder(args, console)
     if args.abort:
         console.note(f"deleted {abort_session(folder, KIND)}; {folder} is as it was")
@@ -85,6 +87,8 @@ def _find_folder(args: argparse.Namespace, console: Console) -> Path:
 
 
 def _style(args: argparse.Namespace) -> StyleRequest | None:
+    from vllm_patchkit.fork.rebase.progress import StyleRequest
+
     if args.normalise or args.formatter or args.style_config:
         config = args.style_config and args.style_config.absolute()
         return StyleRequest(command=args.formatter, config=config)
@@ -92,6 +96,10 @@ def _style(args: argparse.Namespace) -> StyleRequest | None:
 
 
 def _start(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.base import parse_base
+    from vllm_patchkit.fork.rebase.rebase import start_rebase
+    from vllm_patchkit.stack.read import read_stack
+
     if len(args.onto) > 1 and args.checkout:
         raise UsageError("--checkout goes with one --onto", hint="rebase onto one after the other")
     distribution = read_stack(folder).base.distribution
@@ -108,6 +116,7 @@ def _settle(text: str, distribution: str) -> str:
 
     :raises UsageError: it names none; that is said before anything is begun.
     """
+    from vllm_patchkit.fork.base import parse_base
 
     spec = parse_base(text, distribution=distribution)
     return str(spec.wheel or text)
@@ -115,6 +124,10 @@ def _settle(text: str, distribution: str) -> str:
 
 def _follow(result: Rebased, args: argparse.Namespace, console: Console) -> int:
     """Print where a rebase is, and go on to the releases that are to follow."""
+    from vllm_patchkit.fork.base import parse_base
+    from vllm_patchkit.fork.rebase.rebase import start_rebase
+    from vllm_patchkit.stack.read import read_stack
+
     while result.published is not None and result.rest:
         folder = result.published.folder
         if not args.json:
@@ -128,6 +141,10 @@ def _follow(result: Rebased, args: argparse.Namespace, console: Console) -> int:
 
 
 def _survey(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.base import parse_base
+    from vllm_patchkit.fork.rebase.survey import survey_rebase
+    from vllm_patchkit.stack.read import read_stack
+
     distribution = read_stack(folder).base.distribution
     targets = [
         parse_base(text, distribution=distribution, checkout=args.checkout) for text in args.onto
@@ -174,6 +191,8 @@ def cell(report: PatchReport) -> str:
 
 def format_markdown(surveys: list[Survey]) -> str:
     """Return the forecast as a Markdown table, with the sums below."""
+    from vllm_patchkit.fork.rebase.upstream import markdown_table
+
     rows = [
         (f"{row[0].patch[:4]} {row[0].subject}", *map(cell, row))
         for row in zip(*(survey.reports for survey in surveys), strict=True)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode
-from vllm_patchkit.fork.edit import list_changed, refresh_folder, refresh_session
-from vllm_patchkit.fork.publish import Published
-from vllm_patchkit.fork.store.worktree import find_session
 from vllm_patchkit.host.terminal import Console
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.publish import Published
 
 EXAMPLES = """\
   vllm-patchkit refresh                 (inside the work tree, or for the only stack)
@@ -35,6 +36,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Refresh from the work tree, or from the patches themselves."""
+    from vllm_patchkit.fork.edit import refresh_folder, refresh_session
+    from vllm_patchkit.fork.store.worktree import find_session
+
     session = options.session_here(args)
     folder = options.stack_folder(args, console, session.folder if session else None)
     session = session or find_session(folder)
@@ -47,6 +51,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _check(args: argparse.Namespace, folder: Path, console: Console) -> int:
+    from vllm_patchkit.fork.edit import list_changed
+
     names = list_changed(folder, console)
     if not options.print_document(args, console, {"stack": str(folder), "changed": names}):
         for name in names:

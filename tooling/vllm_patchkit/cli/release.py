@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.release.index import Indexed, add_to_index
-from vllm_patchkit.release.make import Release, build_toolkit, make_release, unrecorded
-from vllm_patchkit.version import __version__
+
+if TYPE_CHECKING:
+    from vllm_patchkit.release.index import Indexed
+    from vllm_patchkit.release.make import Release
 
 EXAMPLES = """\
   vllm-patchkit release --out build/release wheels/out/*.whl
@@ -69,6 +71,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _index(args: argparse.Namespace, folder: Path | None, console: Console) -> Indexed:
     """Add the wheels to the index: those of the release, which may be signed."""
+    from vllm_patchkit.release.index import add_to_index
+
     wheels = [folder / wheel.name if folder else wheel for wheel in args.wheels]
     if not wheels:
         raise UsageError("--index goes with wheels, and none is named")
@@ -81,6 +85,9 @@ def _index(args: argparse.Namespace, folder: Path | None, console: Console) -> I
 
 def _make(args: argparse.Namespace, console: Console) -> Release:
     import tempfile
+
+    from vllm_patchkit.release.make import build_toolkit, make_release, unrecorded
+    from vllm_patchkit.version import __version__
 
     notes = args.project / "CHANGELOG.md"
     if not notes.is_file():

@@ -10,19 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.fork.overlap import find_overlaps
-from vllm_patchkit.fork.rebase.outcome import PatchReport
-from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.operations.targets import verify
-from vllm_patchkit.report.html import format_html
-from vllm_patchkit.report.model import Report
-from vllm_patchkit.stack.lock import version_label
-from vllm_patchkit.stack.read import find_stack, read_lock, read_stack
+
+if TYPE_CHECKING:
+    from vllm_patchkit.fork.rebase.outcome import PatchReport
+    from vllm_patchkit.report.model import Report
 
 EXAMPLES = """\
   vllm-patchkit report myfork --html report.html
@@ -45,6 +42,9 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Gather, format, and write."""
+    from vllm_patchkit.host.files import replace_file
+    from vllm_patchkit.report.html import format_html
+
     report = gather(args.stack, target=args.target, rebase=args.rebase)
     if args.markdown:
         from vllm_patchkit.report.markdown import format_markdown
@@ -61,6 +61,11 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def gather(stack: str | None, *, target: str | None = None, rebase: Path | None = None) -> Report:
     """Return the report of a stack, verified against ``target`` where one is named."""
+    from vllm_patchkit.fork.overlap import find_overlaps
+    from vllm_patchkit.report.model import Report
+    from vllm_patchkit.stack.lock import version_label
+    from vllm_patchkit.stack.read import find_stack, read_lock, read_stack
+
     folder = find_stack(stack)
     found, lock = read_stack(folder), read_lock(folder)
     return Report(
@@ -74,6 +79,8 @@ def gather(stack: str | None, *, target: str | None = None, rebase: Path | None 
 
 
 def _verify(target: str, folder: Path) -> tuple[str, ...]:
+    from vllm_patchkit.operations.targets import verify
+
     result = verify(target, stack=folder)
     owner = result.target
     name = f"{owner.distribution or Path(target).name} {owner.version or ''}".rstrip()
@@ -82,6 +89,8 @@ def _verify(target: str, folder: Path) -> tuple[str, ...]:
 
 
 def _read_rebases(path: Path) -> dict[str, list[PatchReport]]:
+    from vllm_patchkit.fork.rebase.outcome import PatchReport
+
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return {

@@ -8,37 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import parse_size, positive, take_inputs, whole
 from vllm_patchkit.errors import UsageError
-from vllm_patchkit.host.files import file_sha256
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.launch.base_environment import (
-    BASE,
-    describe_base,
-    find_base,
-    find_place,
-    touched_files,
-)
-from vllm_patchkit.launch.packages import find_packages
-from vllm_patchkit.launch.subject import find_environment, make_image_subject, make_wheel_subject
-from vllm_patchkit.launch.supply import find_supply
-from vllm_patchkit.launch.wheel_environment import make_environment
-from vllm_patchkit.smoke import SmokeOptions, Subject, run_against, run_smoke
-from vllm_patchkit.smoke.options import (
-    DEFAULT_TIMEOUT_S,
-    FILE_LIMIT_S,
-    UPSTREAM_TIMEOUT_S,
-    UpstreamTests,
-    module_names,
-)
-from vllm_patchkit.smoke.table import Watch, render
-from vllm_patchkit.smoke.upstream import run_upstream
-from vllm_patchkit.stack.lock import stack_digest
-from vllm_patchkit.stack.read import find_stack, read_stack
-from vllm_patchkit.wheel.sdist import fetch_sdist
+
+if TYPE_CHECKING:
+    from vllm_patchkit.smoke import Subject
+    from vllm_patchkit.smoke.options import UpstreamTests
 
 EXAMPLES = """\
   vllm-patchkit smoke wheels/out/vllm-0.11.0+myfork.3.cpu-cp312-cp312-manylinux_2_32_x86_64.whl
@@ -49,6 +28,8 @@ EXAMPLES = """\
 
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S, UPSTREAM_TIMEOUT_S
+
     what = parser.add_argument_group("the artifact (one of these)")
     what.add_argument("wheel", nargs="?", type=Path, help="a patched wheel")
     what.add_argument("--python", type=Path, metavar="PATH", help="an environment")
@@ -135,6 +116,14 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the smoke and return its exit code."""
+    from vllm_patchkit.launch.base_environment import BASE, describe_base
+    from vllm_patchkit.launch.packages import find_packages
+    from vllm_patchkit.smoke import SmokeOptions, run_against, run_smoke
+    from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S, UPSTREAM_TIMEOUT_S
+    from vllm_patchkit.smoke.table import Watch, render
+    from vllm_patchkit.smoke.upstream import run_upstream
+    from vllm_patchkit.stack.read import find_stack
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stack = find_stack(args.stack) if args.stack else None
     given = {field.name: getattr(args, field.name, None) for field in fields(SmokeOptions)}
@@ -175,6 +164,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 
 def _add_upstream_options(parser: argparse.ArgumentParser) -> None:
+    from vllm_patchkit.smoke.options import FILE_LIMIT_S
+
     group = parser.add_argument_group("upstream's own tests instead of scenarios")
     group.add_argument(
         "--upstream-tests",
@@ -200,6 +191,12 @@ def _add_upstream_options(parser: argparse.ArgumentParser) -> None:
 
 def _find_upstream(args: argparse.Namespace, subject: Subject, console: Console) -> UpstreamTests:
     """Return which of the release's tests to run, and from where."""
+    from vllm_patchkit.host.files import file_sha256
+    from vllm_patchkit.launch.base_environment import find_place, touched_files
+    from vllm_patchkit.launch.supply import find_supply
+    from vllm_patchkit.smoke.options import UpstreamTests, module_names
+    from vllm_patchkit.wheel.sdist import fetch_sdist
+
     if not subject.local:
         raise UsageError(
             "upstream's tests run in an environment, not in an image",
@@ -223,6 +220,9 @@ def _find_base(
     args: argparse.Namespace, subject: Subject, console: Console
 ) -> Iterator[Subject | None]:
     """Give the other side of ``--against``; None without it."""
+    from vllm_patchkit.launch.base_environment import BASE, find_base
+    from vllm_patchkit.launch.subject import make_image_subject
+
     if args.against is None:
         yield None
     elif args.image and args.against != BASE:
@@ -233,6 +233,9 @@ def _find_base(
 
 
 def _digests(stack: Path | None) -> dict[str, str]:
+    from vllm_patchkit.stack.lock import stack_digest
+    from vllm_patchkit.stack.read import read_stack
+
     if stack is None:
         return {}
 
@@ -246,6 +249,13 @@ def _wants_gpus(args: argparse.Namespace) -> bool:
 
 
 def _find_subject(args: argparse.Namespace, console: Console) -> Subject:
+    from vllm_patchkit.launch.subject import (
+        find_environment,
+        make_image_subject,
+        make_wheel_subject,
+    )
+    from vllm_patchkit.launch.wheel_environment import make_environment
+
     given = [word for word in (args.wheel, args.python, args.image) if word]
     if len(given) != 1:
         raise UsageError(

@@ -11,11 +11,7 @@ import argparse
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.fork.edit import require_edit
-from vllm_patchkit.fork.split import split_patch
-from vllm_patchkit.fork.store.worktree import find_session
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.read import find_stack, read_stack
 
 EXAMPLES = """\
   vllm-patchkit split slow_steps --patch 0001 --by folder
@@ -42,6 +38,11 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Split, and print the subjects of the pieces."""
+    from vllm_patchkit.fork.edit import require_edit
+    from vllm_patchkit.fork.split import split_patch
+    from vllm_patchkit.fork.store.worktree import find_session
+    from vllm_patchkit.stack.read import find_stack, read_stack
+
     session = options.session_here(args)
     folder = session.folder if session else find_stack(args.stack)
     session = require_edit(folder, session or find_session(folder))

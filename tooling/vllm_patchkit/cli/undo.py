@@ -11,9 +11,7 @@ from pathlib import Path
 
 from vllm_patchkit.cli import options
 from vllm_patchkit.errors import ExitCode, UsageError
-from vllm_patchkit.fork.edit import list_history, undo
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.stack.read import find_stack
 
 EXAMPLES = """\
   vllm-patchkit undo myfork --list
@@ -33,6 +31,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Undo, or list the operations."""
+    from vllm_patchkit.fork.edit import list_history, undo
+
     folder = _find_folder(args.stack)
     if args.list:
         operations = list_history(folder)
@@ -48,6 +48,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
 
 def _find_folder(name: str | None) -> Path:
     """Return a stack's folder, also where undo has to bring the folder itself back."""
+    from vllm_patchkit.stack.read import find_stack
+
     try:
         return find_stack(name)
     except UsageError:

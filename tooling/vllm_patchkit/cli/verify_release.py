@@ -9,7 +9,6 @@ from vllm_patchkit.cli import options
 from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.release.verify import Signer, verify_release
 
 EXAMPLES = """\
   vllm-patchkit verify-release vllm-patchkit-0.1.0/
@@ -28,6 +27,8 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Check, and print what does not hold; 1 if anything does not."""
+    from vllm_patchkit.release.verify import Signer, verify_release
+
     if bool(args.identity) != bool(args.issuer):
         raise UsageError("--identity and --issuer go together")
     signer = Signer(identity=args.identity, issuer=args.issuer) if args.identity else None

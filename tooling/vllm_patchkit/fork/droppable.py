@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from vllm_patchkit.fork.edit import OpenStack
 from vllm_patchkit.fork.rebase.merge import NOBODY, merge_patch
 from vllm_patchkit.fork.store.git import Repository
-from vllm_patchkit.stack.model import Patch
 
 
 def find_dependants(store: Repository, opened: OpenStack) -> Iterator[tuple[str, str | None]]:
@@ -18,13 +17,13 @@ def find_dependants(store: Repository, opened: OpenStack) -> Iterator[tuple[str,
     """
     patches, series = opened.stack.patches, opened.series
     for index, patch in enumerate(patches):
-        paths = _paths(patch)
+        paths = patch.paths
         tip = series.parent(index)
         blocked = None
         for place in range(index + 1, len(patches)):
-            if not paths & _paths(patches[place]):
+            if not paths & patches[place].paths:
                 continue
-            paths |= _paths(patches[place])
+            paths |= patches[place].paths
             merged = merge_patch(
                 store, before=series.parent(place), after=series.commits[place], onto=tip
             )
@@ -33,7 +32,3 @@ def find_dependants(store: Repository, opened: OpenStack) -> Iterator[tuple[str,
                 break
             tip = store.write_commit(merged.tree, [tip], NOBODY, "without\n")
         yield patch.name, blocked
-
-
-def _paths(patch: Patch) -> set[str]:
-    return {path for diff in patch.files for path in (diff.old_path, diff.new_path) if path}

@@ -13,8 +13,8 @@ from vllm_patchkit.fork.commits import Commit, author_of, commit_message
 from vllm_patchkit.fork.store.git import Changed, Entry, Repository
 from vllm_patchkit.stack.folder import make_patch
 from vllm_patchkit.stack.model import Patch
+from vllm_patchkit.stack.patch_rules import FULL_ID_DIGITS
 
-FULL_ID = 40
 HINT = "nothing was written; say it in other words (git commit --amend), and report this"
 
 
@@ -93,7 +93,7 @@ def _apply(
     modes = apply_modes(files, mode)
     # Where the file says the id in full, applying it has checked it.
     kept = [diff for diff in files if diff.new_path is not None]
-    said = {diff.path: diff.new_blob for diff in kept if len(diff.new_blob or "") == FULL_ID}
+    said = {diff.path: diff.new_blob for diff in kept if len(diff.new_blob or "") == FULL_ID_DIGITS}
     ids = {
         path: said.get(path) or blob_id(data) for path, data in contents.items() if data is not None
     }

@@ -192,12 +192,11 @@ def compile_faults(stack: Stack, read_base: Read, *, skip: frozenset[bytes]) -> 
 
 def _leading_to(patches: Sequence[Patch], skip: frozenset[bytes]) -> list[Patch]:
     """Return the patches that are none of ``skip``, and those that lead to one of their files."""
-    paths: set[str | None] = set()
+    paths: set[str] = set()
     chosen = []
     for patch in reversed(patches):
-        own = {path for diff in patch.files for path in (diff.old_path, diff.new_path)} - {None}
-        if patch.data not in skip or paths & own:
-            paths |= own
+        if patch.data not in skip or paths & patch.paths:
+            paths |= patch.paths
             chosen.append(patch)
     return chosen[::-1]
 

@@ -40,6 +40,11 @@ class Patch:
     files: tuple[FileDiff, ...]
     data: bytes
 
+    @property
+    def paths(self) -> set[str]:
+        """The files that it touches, by their names before and after it."""
+        return {path for diff in self.files for path in (diff.old_path, diff.new_path) if path}
+
     def as_edited(self) -> Patch:
         """Return the patch without what no hand keeps up in its diffs."""
         return replace(self, files=tuple(diff.as_edited() for diff in self.files))
