@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
+from base64 import urlsafe_b64encode
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from vllm_patchkit.cli import main
+from vllm_patchkit.errors import HostError
+from vllm_patchkit.launch import wheel_environment
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,81 @@ def test_an_unpatched_wheel_is_refused_before_an_environment_is_made(tmp_path: P
         archive.writestr("vllm/__init__.py", "")
     assert main(["smoke", str(wheel)]) == 1
     assert "wrong artifact" in capsys.readouterr().err
+
+
+PROOF = """\
+from pathlib import Path
+from patchkit_worker.contract import Proof, Stage
+Path({mark!r}).touch()
+PROOF = Proof(stages=(Stage(name="steps", run=print, scenarios=("slow-steps",)),))
+"""
+
+
+def patched_wheel(folder: Path, *, proof: str | None = None, tampered: bool = False) -> Path:
+    """Write a wheel that a stack ``mine`` was built into, with scenarios of its own or without."""
+    info = "vllm-0.11.0+mine.1.dist-info"
+    record = f"{info}/vllm_patchkit/mine"
+    smoke = '[smoke]\npackage = "smoke"\n' if proof else ""
+    members = {
+        "vllm/model_executor/models/registry.py": 'MODELS = {\n    "Qwen3ForCausalLM": "",\n}\n',
+        f"{record}/lock.json": '{"stack": "mine"}',
+        f"{record}/stack.toml": smoke,
+    }
+    if proof:
+        members[f"{record}/smoke/proof.py"] = proof
+    rows = [
+        f"{name},sha256={urlsafe_b64encode(sha256(text.encode()).digest()).decode().rstrip('=')},"
+        for name, text in members.items()
+    ]
+    if tampered:
+        members[f"{record}/smoke/proof.py"] += "# another\n"
+    wheel = folder / "vllm-0.11.0+mine.1-cp38-abi3-linux_x86_64.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in {**members, f"{info}/RECORD": "\n".join(rows)}.items():
+            archive.writestr(name, text)
+    return wheel
+
+
+@pytest.fixture
+def not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the wheel's environment be asked for and not be made: exit code 3."""
+
+    def refuse(*_: object) -> Path:
+        raise HostError("an environment was asked for")
+
+    monkeypatch.setattr(wheel_environment, "make_environment", refuse)
+
+
+@pytest.mark.usefixtures("not_installed")
+@pytest.mark.parametrize(
+    ("words", "own", "status", "message"),
+    [
+        (["--scenario", "nosuch"], False, 2, "there is no scenario 'nosuch'"),
+        (["--scenario", "nosuch"], True, 2, "qwen3/server, slow-steps"),
+        (["--scenario", "slow-steps"], False, 2, "there is no scenario 'slow-steps'"),
+        (["--scenario", "slow-steps", "--no-own-scenarios"], True, 2, "there is no scenario"),
+        (["--architecture", "Qwen"], False, 2, "near: Qwen3ForCausalLM"),
+        (["--scenario", "llama", "--architecture", "qwen3"], False, 2, "qwen3/server"),
+        (["--scenario", "slow-steps"], True, 3, "an environment was asked for"),
+        (["--scenario", "one", "--architecture", "qwen3"], False, 3, "an environment was asked"),
+    ],
+)
+def test_what_a_wheel_does_not_have_is_refused_before_an_environment_is_made(
+    words, own, status, message, tmp_path: Path, capsys
+):
+    wheel = patched_wheel(tmp_path, proof=PROOF.format(mark=str(tmp_path / "ran")) if own else None)
+    assert main(["smoke", str(wheel), "--interpreter", sys.executable, *words]) == status
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "ran").exists() is (own and "--no-own-scenarios" not in words)
+
+
+@pytest.mark.usefixtures("not_installed")
+def test_a_proof_that_is_not_the_recorded_one_does_not_run_for_its_names(tmp_path: Path):
+    """What is wrong with it says the run itself."""
+    wheel = patched_wheel(tmp_path, proof=PROOF.format(mark=str(tmp_path / "ran")), tampered=True)
+    words = ["--interpreter", sys.executable, "--scenario", "slow-steps"]
+    assert main(["smoke", str(wheel), *words]) == 3
+    assert not (tmp_path / "ran").exists()
 
 
 def test_json_goes_to_stdout_and_progress_to_stderr(tmp_path: Path, capsys):

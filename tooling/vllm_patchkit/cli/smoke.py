@@ -16,7 +16,8 @@ from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.smoke import Subject
+    from vllm_patchkit.launch.session import Packages
+    from vllm_patchkit.smoke import SmokeOptions, Subject
     from vllm_patchkit.smoke.options import UpstreamTests
 
 EXAMPLES = """\
@@ -135,8 +136,8 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         "digests": _digests(stack),
     }
     wanted = SmokeOptions(**{**given, **made})
-    subject = _find_subject(args, console)
     packages = find_packages(stack) if wanted.own_scenarios else {}
+    subject = _find_subject(args, wanted, packages, console)
     if args.upstream_tests:
         args.against = args.against or BASE
         wanted = replace(wanted, upstream=_find_upstream(args, subject, console))
@@ -248,13 +249,17 @@ def _wants_gpus(args: argparse.Namespace) -> bool:
     return args.device == "cuda" and not args.checks_only
 
 
-def _find_subject(args: argparse.Namespace, console: Console) -> Subject:
+def _find_subject(
+    args: argparse.Namespace, wanted: SmokeOptions, packages: Packages, console: Console
+) -> Subject:
     from vllm_patchkit.launch.subject import (
         find_environment,
         make_image_subject,
         make_wheel_subject,
+        read_locks,
     )
-    from vllm_patchkit.launch.wheel_environment import make_environment
+    from vllm_patchkit.launch.wheel_environment import find_interpreter, make_environment
+    from vllm_patchkit.launch.wheel_names import require_names
 
     given = [word for word in (args.wheel, args.python, args.image) if word]
     if len(given) != 1:
@@ -272,5 +277,9 @@ def _find_subject(args: argparse.Namespace, console: Console) -> Subject:
         # An environment's folder or interpreter, given where a wheel goes.
         return find_environment(args.wheel)
 
-    python = make_environment(args.wheel, args.interpreter, args.requirements, console)
+    read_locks(args.wheel)
+    python = args.interpreter or find_interpreter(args.wheel.name)
+    if wanted.scenarios or wanted.architectures:
+        require_names(args.wheel, python, wanted.to_job({}), packages)
+    python = make_environment(args.wheel, python, args.requirements, console)
     return make_wheel_subject(args.wheel, python)

@@ -64,8 +64,11 @@ Packages = Mapping[str, Mapping[str, bytes]]
 """Stack -> the files of its own scenarios."""
 
 
-def pack_worker(packages: Packages) -> bytes:
-    """Return a zip with the package ``patchkit_worker``, and what is sent of the stacks' own."""
+def pack_worker(packages: Packages, beside: Mapping[str, bytes]) -> bytes:
+    """Return a zip with the package ``patchkit_worker``, and what is sent of the stacks' own.
+
+    :param beside: further files, by path.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(WORKER.rglob("*.py")):
@@ -74,21 +77,26 @@ def pack_worker(packages: Packages) -> bytes:
         for stack, files in packages.items():
             for name, data in files.items():
                 archive.writestr(f"patchkit_sent/{stack}/{name}", data)
+        for name, data in beside.items():
+            archive.writestr(name, data)
     return buffer.getvalue()
 
 
 @contextmanager
 def listen(
-    subject: Subject, job: Mapping[str, Any], packages: Packages | None = None
+    subject: Subject,
+    job: Mapping[str, Any],
+    packages: Packages | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Iterator[Iterator[Event]]:
     """Start the worker and give its events; on leaving, see that it has ended.
 
     :param packages: scenarios of stacks, for artifacts that do not bring them along.
-
+    :param beside: files that lie beside the worker's package, by path.
     :raises HostError: the interpreter (or the container engine) cannot be started.
     """
     order = {
-        "code": base64.b64encode(pack_worker(packages or {})).decode("ascii"),
+        "code": base64.b64encode(pack_worker(packages or {}, beside or {})).decode("ascii"),
         "job": dict(job),
     }
     process = _start(subject)

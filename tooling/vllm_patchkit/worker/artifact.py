@@ -28,13 +28,20 @@ def run(job: Job) -> None:
     """
     installed = identify(job)
     proofs = load_proofs(installed, job)
+    job = usual_architectures(job, installed)
+    # For its refusals, before the ladder takes its time.
+    make_plan(job, proofs)
     climb(installed, job, [name for proof in proofs.values() for name in proof.architectures])
-    declared = [record.metadata.get("smoke", {}) for record in installed.records]
-    usual = [name for table in declared for name in table.get("architectures", ())]
     if job.model is None and not job.checks_only:
-        wanted = require_architectures(job.architectures or usual)
-        job = replace(job, architectures=wanted)
+        job = replace(job, architectures=require_architectures(job.architectures))
     write_plan(job, make_plan(job, proofs))
+
+
+def usual_architectures(job: Job, installed: Installed) -> Job:
+    """Return the job with the architectures that the stacks declare, where it names none."""
+    declared = [record.metadata.get("smoke", {}) for record in installed.records]
+    usual = tuple(name for table in declared for name in table.get("architectures", ()))
+    return replace(job, architectures=job.architectures or usual)
 
 
 def identify(job: Job) -> Installed:

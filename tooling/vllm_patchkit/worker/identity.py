@@ -98,7 +98,7 @@ def find_installed() -> Installed:
         version=owner.version,
         root=expected.parent.parent,
         dist_info=dist_info,
-        records=tuple(_read_records(dist_info)),
+        records=tuple(read_records(dist_info)),
         distribution=owner,
     )
 
@@ -128,7 +128,8 @@ def _dist_info(found: metadata.Distribution) -> Path:
     return Path(folder)
 
 
-def _read_records(dist_info: Path) -> Iterator[Record]:
+def read_records(dist_info: Path) -> Iterator[Record]:
+    """Yield the record of each stack in a dist-info."""
     for lock_file in sorted(dist_info.glob(f"{RECORDS}/*/lock.json")):
         lock = json.loads(lock_file.read_text(encoding="utf-8"))
         yield Record(folder=lock_file.parent, name=str(lock["stack"]), lock=lock)
