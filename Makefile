@@ -18,6 +18,10 @@ LONGEST_FIRST := $(PARALLEL) --no-loadscope-reorder
 WHEEL ?=
 export WHEEL
 
+# Under another name, for a recipe that does more than call make: "make -n" runs every line in which
+# make reads its own variable, and would start an engine.
+SUITES = $(MAKE)
+
 # Without one, the image stands on Docker's official Python, or on Debian packages offline.
 BASE_IMAGE ?=
 DEBIAN_BASE := vllm-patchkit-base:bookworm
@@ -82,7 +86,7 @@ container: $(VENV)/.ready build/wheel-cpu-cp311 build/wheelhouse-cpu/.ready ## b
 test: $(VENV)/.ready ## every test (as root, with packages and an engine of its own; INSTALL=no, ENGINE=no refuse)
 	ci/install-packages.sh
 	rm -rf build/junit
-	ci/with-engine.sh $(MAKE) --keep-going --no-print-directory --jobs=2 --output-sync=target \
+	ci/with-engine.sh $(SUITES) --keep-going --no-print-directory --jobs=2 --output-sync=target \
 		check property integration container stack; \
 		status=$$?; $(BIN)/python ci/total.py build/junit; exit $$status
 

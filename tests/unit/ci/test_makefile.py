@@ -1,0 +1,43 @@
+"""The Makefile as a whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+TARGETS = re.findall(r"(?m)^([a-z][a-z-]*):", (ROOT / "Makefile").read_text())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_n_changes_nothing(target: str, tmp_path: Path) -> None:
+    """Not even by a script of ``ci``, each of which would leave a file here."""
+    place = tmp_path / "checkout"
+    shutil.copytree(ROOT / "ci", place / "ci")
+    shutil.copytree(ROOT / "wheels", place / "wheels", ignore=shutil.ignore_patterns("out"))
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy2(ROOT / name, place / name)
+    for script in place.glob("ci/*.sh"):
+        script.write_text(f'#!/bin/sh\ntouch {tmp_path}/ran-$(basename $0)\nexec "$@"\n')
+    shutil.copy2(ROOT / "ci" / "find-python.sh", place / "ci")
+    before = sorted(place.rglob("*"))
+    done = subprocess.run(
+        ["make", "-n", target],
+        cwd=place,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout
+    assert sorted(place.rglob("*")) == before
+    assert [one.name for one in tmp_path.iterdir()] == ["checkout"]
+
+
+def test_the_targets_are_found() -> None:
+    assert {"test", "image", "smoke-image", "build-wheel", "clean"} <= set(TARGETS)
