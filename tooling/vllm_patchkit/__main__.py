@@ -9,10 +9,15 @@ def run() -> int:
     A file ``random.py`` there would take the place of Python's; what the interpreter imported
     before this line, it still does.
     """
-    _put_own_modules_first()
-    from vllm_patchkit.cli import main
+    try:
+        _put_own_modules_first()
+        from vllm_patchkit.cli import main
 
-    return main()
+        return main()
+    except KeyboardInterrupt:
+        # Between two lines of the command's own, which says the same.
+        sys.stderr.write("vllm-patchkit: error: interrupted\n")
+        return 130
 
 
 def _put_own_modules_first() -> None:

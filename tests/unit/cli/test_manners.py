@@ -208,7 +208,9 @@ def test_every_page_says_that_its_output_is_full(words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 3
-    assert done.stderr == "vllm-patchkit: error: No space left on device\n"
+    assert done.stderr == (
+        "vllm-patchkit: error: No space left on device\nhint: see what the disk has left: df\n"
+    )
 
 
 def test_a_reader_that_went_away_is_no_fault() -> None:

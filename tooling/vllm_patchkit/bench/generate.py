@@ -120,7 +120,8 @@ class BenchReport:
             self.artifact = {name: fields[name] for name in ("version", "stacks")}
         elif event["event"] == "check" and not event["ok"]:
             message = f"{event['name']}: {event['detail']}"
-            self.problem = {"stage": "bench", "kind": "failed", "message": message, "hint": None}
+            hint = f"ask: vllm-patchkit doctor --python {self.location}"
+            self.problem = {"stage": "bench", "kind": "failed", "message": message, "hint": hint}
         elif event["event"] == "versions":
             self.versions = event["versions"]
         elif event["event"] == "bench" and kind == "floor":

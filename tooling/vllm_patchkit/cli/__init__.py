@@ -161,8 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             from vllm_patchkit.host.permission import explain_denial
 
             return _fail(console, call, explain_denial(Path(error.filename)))
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(console, call, HostError(f"{where}{error.strerror}"))
+        return _fail(console, call, _explain(error))
     else:
         return code
     finally:
@@ -200,18 +199,35 @@ def _fail(
 ) -> int:
     """Say what went wrong, for machines where they asked, and return the exit code."""
     code = int(error.exit_code) if code is None else code
+    hint = error.hint
+    if hint is None and isinstance(error, UsageError) and call.command in COMMANDS:
+        hint = f"vllm-patchkit {call.command} --help"
     try:
-        console.error(error.message, error.hint)
+        console.error(error.message, hint)
         if getattr(call, "json", False):
             from vllm_patchkit.cli.options import print_document
 
-            what = {"message": error.message, "hint": error.hint, "exit_code": code}
+            what = {"message": error.message, "hint": hint, "exit_code": code}
             print_document(call, console, {"error": what})
         console.out.flush()
     except OSError:
         # Nobody is left to tell but by the code, which Python's own last flush must not change.
         _drop_output()
     return code
+
+
+def _explain(error: OSError) -> HostError:
+    """Return what is said of a place that the system does not let us have."""
+    if not isinstance(error.filename, str):
+        return HostError(str(error.strerror), hint="see what the disk has left: df")
+    from vllm_patchkit.host.cache import find_cache
+
+    place, cache = Path(error.filename).absolute(), find_cache().absolute()
+    if place.is_relative_to(cache) or cache.is_relative_to(place):
+        hint = f"the cache is {cache}; elsewhere with VLLM_PATCHKIT_CACHE=DIR"
+    else:
+        hint = f"look at {place.parent} (ls -ld, df), or name another place"
+    return HostError(f"{error.filename}: {error.strerror}", hint=hint)
 
 
 def _open_streams() -> None:

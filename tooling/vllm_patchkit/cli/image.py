@@ -93,7 +93,7 @@ def _make_plan(args: argparse.Namespace) -> ImagePlan:
     files = args.files or image.find_files(Path.cwd())
     # Beside the Dockerfile of a checkout; an installed toolkit writes wheels where it is called.
     outputs = [place / "wheels" / "out" for place in (files.parent, Path.cwd())]
-    out = next(filter(Path.is_dir, outputs), outputs[0])
+    out = next(filter(Path.is_dir, outputs), outputs[-1])
     wheel = read_wheel_facts(args.wheel or _find_wheel(args, out))
     if args.flavor not in (None, wheel.flavor):
         raise UsageError(

@@ -15,6 +15,34 @@ from vllm_patchkit.errors import UsageError
 
 INTERPRETERS = ("python", "interpreter")
 HEADING = "examples:\n"
+# What other programs call what a command here does.
+OTHER_WORDS = {
+    "help": "--help",
+    "version": "--version",
+    "install": "apply",
+    "patch": "apply",
+    "push": "apply",
+    "unapply": "revert",
+    "uninstall": "revert",
+    "remove": "revert",
+    "pop": "revert",
+    "check": "verify",
+    "list": "status",
+    "show": "status",
+    "info": "status",
+    "test": "smoke",
+    "run": "smoke",
+    "build": "wheel",
+    "docker": "image",
+    "container": "image",
+    "create": "import",
+    "init": "import",
+    "update": "rebase",
+    "upgrade": "rebase",
+    "merge": "compose",
+    "publish": "release",
+    "log": "undo --list",
+}
 # Of anything that is timed, in seconds: infinity and what no clock takes are above it.
 LARGEST = 1e9
 
@@ -113,7 +141,7 @@ def guess(word: str, names: Iterable[str]) -> str | None:
 
 def refuse_command(word: str, names: Iterable[str]) -> UsageError:
     """Return what is said of a command that there is not."""
-    meant = guess(word, names)
+    meant = OTHER_WORDS.get(word) or guess(word, names)
     hint = f"did you mean {meant}?" if meant else "vllm-patchkit --help lists the commands"
     return UsageError(f"there is no command {word!r}", hint=hint)
 

@@ -136,6 +136,9 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         "digests": _digests(stack),
     }
     wanted = SmokeOptions(**{**given, **made})
+    if args.out:
+        # Now, not after the minutes that the run takes.
+        args.out.mkdir(parents=True, exist_ok=True)
     packages = find_packages(stack) if wanted.own_scenarios else {}
     subject = _find_subject(args, wanted, packages, console)
     if args.upstream_tests:

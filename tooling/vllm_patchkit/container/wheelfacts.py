@@ -80,7 +80,7 @@ def find_wheel(
     if not found:
         raise UsageError(
             f"there is no {flavor} wheel in {folder}",
-            hint=f"make build-wheel FLAVOR={flavor}, or give --wheel",
+            hint=f"build it: vllm-patchkit wheel --flavor {flavor}; or give --wheel",
         )
     found = _narrow(found, lambda path: _label(path) == label)
     found = _narrow(found, lambda path: python is None or f"-{python}-" in path.name)

@@ -82,10 +82,20 @@ def capture(
             check=False,
         )
     except FileNotFoundError as error:
-        raise HostError(f"{words[0]} is not installed ({error.filename})") from error
+        raise _missing(words[0], error) from error
     except subprocess.TimeoutExpired as error:
-        raise HostError(f"{' '.join(words)} did not end within {timeout_s} s") from error
+        raise HostError(
+            f"{' '.join(words)} did not end within {timeout_s} s",
+            hint="run it by hand to see what it waits for",
+        ) from error
     return Completed(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+def _missing(program: str, error: FileNotFoundError) -> HostError:
+    return HostError(
+        f"{program} is not installed ({error.filename})",
+        hint=f"install {Path(program).name}, or put its folder into PATH",
+    )
 
 
 def stream(
@@ -114,7 +124,7 @@ def stream(
                 errors="replace",
             )
         except FileNotFoundError as error:
-            raise HostError(f"{words[0]} is not installed ({error.filename})") from error
+            raise _missing(words[0], error) from error
         with child:
             assert child.stdout is not None
             try:

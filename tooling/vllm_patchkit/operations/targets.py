@@ -34,7 +34,7 @@ from vllm_patchkit.targets.inspect import (
 from vllm_patchkit.targets.model import Target
 from vllm_patchkit.targets.records import read_all_applied, read_recorded_files, read_recorded_lock
 from vllm_patchkit.targets.state import check_target
-from vllm_patchkit.targets.tree import Folder
+from vllm_patchkit.targets.tree import TREE_STATE, Folder
 from vllm_patchkit.transaction.disk import Disk
 
 PathLike = str | Path | None
@@ -256,12 +256,18 @@ def choose_stack(stack: PathLike, spec: PathLike, python: str | None) -> Path:
     bases = {folder: _read_base(folder) for folder in folders}
     fitting = [one for one in folders if bases[one].root and _fits(bases[one], spec, python)]
     if not fitting and spec is not None and Path(spec).is_dir():
-        fitting = [folder for folder in folders if not bases[folder].root]
+        fitting = [one for one in folders if not bases[one].root and _is_inside(one, Path(spec))]
     packages = [folder for folder in folders if bases[folder].root]
     if len(fitting or packages) == 1:
         # Where nothing fits, what is wrong with the target is said of the only package stack.
         return (fitting or packages)[0]
     return find_stack(None)
+
+
+def _is_inside(stack: Path, place: Path) -> bool:
+    """Return whether a folder has a file, or the record, of a stack for any folder."""
+    paths = (entry.path for entry in read_lock(stack).files)
+    return any((place / path).exists() for path in (TREE_STATE, *paths))
 
 
 def _fits(base: Base, spec: PathLike, python: str | None) -> bool:

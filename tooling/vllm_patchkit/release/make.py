@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.archive.reader import Archive
-from vllm_patchkit.errors import UsageError
+from vllm_patchkit.errors import CommandFailed, HostError, UsageError
 from vllm_patchkit.host.files import file_sha256, made_whole
 from vllm_patchkit.host.process import isolated, run
 from vllm_patchkit.release.checksums import format_checksums
@@ -136,5 +136,10 @@ def build_toolkit(project: Path, out: Path) -> list[Path]:
         )
     environment = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH, "PYTHONHASHSEED": "0"}
     argv = [*isolated(sys.executable, "build"), "--outdir", out, project]
-    run(argv, env=environment, timeout_s=TIMEOUT_S)
+    try:
+        run(argv, env=environment, timeout_s=TIMEOUT_S)
+    except CommandFailed as error:
+        if not error.last_line.endswith("No module named build"):
+            raise
+        raise HostError("the toolkit's own wheel needs build", hint="pip install build") from None
     return [*sorted(out.glob("*.tar.gz")), *sorted(out.glob("*.whl"))]

@@ -26,7 +26,10 @@ def find_target(spec: str | Path | None, *, base: Base, python: str | None = Non
         raise UsageError("a target and --python were both given", hint="give one of them")
     if spec is None:
         if not base.root:
-            raise UsageError("this stack is for a folder, not for an environment: name the folder")
+            raise UsageError(
+                "this stack is for a folder, not for an environment",
+                hint="name the folder; without --stack the stack that fits is taken",
+            )
         return find_environment(python, base)
     path = Path(spec)
     if path.is_dir():
@@ -52,7 +55,11 @@ def _open_folder(path: Path, base: Base) -> Target:
 
 def _no_base(path: Path, base: Base) -> TargetError:
     inside = path.name == base.root and (path / "__init__.py").is_file()
-    hint = f"give the folder above it: {path.resolve().parent}" if inside else None
+    hint = (
+        f"give the folder above it: {path.resolve().parent}"
+        if inside
+        else f"give the folder that holds {base.root}/, or an environment's folder or Python"
+    )
     return TargetError(f"{path} has no folder {base.root}/ of {base.distribution}", hint=hint)
 
 

@@ -62,7 +62,12 @@ def require_session(folder: Path, kind: str) -> Session:
     """
     session = find_session(folder)
     if session is None or session.kind != kind:
-        raise UsageError(f"{folder.name} is not being {DONE[kind]}")
+        hint = (
+            f"begin one: vllm-patchkit {kind} --help"
+            if session is None
+            else f"what is open of it is of {session.kind}: {session.work_tree}"
+        )
+        raise UsageError(f"{folder.name} is not being {DONE[kind]}", hint=hint)
     return session
 
 

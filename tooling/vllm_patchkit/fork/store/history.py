@@ -80,7 +80,10 @@ def previous_state(
     tip = store.resolve(_ref(folder))
     parent = store.resolve(f"{tip}^") if tip else None
     if tip is None or parent is None:
-        raise UsageError(f"there is no operation on {folder} to undo")
+        raise UsageError(
+            f"nothing was done to {folder} that could be taken back",
+            hint="range-diff --rev REV and --other DIR compare with another version",
+        )
     title = store.text("show", "-s", "--format=%s", tip)
     if read_state(store, parent) == dict(current):
         # The last operation was interrupted before it reached the folder.
