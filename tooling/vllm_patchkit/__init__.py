@@ -6,7 +6,8 @@ it is first used, so that ``import vllm_patchkit`` costs nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+# What typing says, whose import would take longer than all else here.
+TYPE_CHECKING = False
 
 __all__ = [
     "ExitCode",
@@ -71,7 +72,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     from importlib import import_module
 
     if name == "errors":

@@ -150,6 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PatchkitError as error:
         return _fail(console, call, error)
     except KeyboardInterrupt:
+        # What was in the middle of something complains when it is thrown away.
+        sys.unraisablehook = lambda _: None
         return _fail(console, call, PatchkitError("interrupted"), code=INTERRUPTED)
     except BrokenPipeError:
         _drop_output()
