@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Op = Literal[" ", "+", "-"]
 Contents = dict[str, "bytes | None"]
@@ -13,8 +13,7 @@ Read = Callable[[str], "bytes | None"]
 """Gives the content of a file by its path, None where there is no such file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of a hunk. ``content`` keeps its line end; a last line without one has none."""
 
     op: Op

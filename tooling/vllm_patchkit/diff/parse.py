@@ -118,20 +118,19 @@ def _parse_hunk_lines(reader: LineReader, old_count: int, new_count: int) -> tup
     """Return exactly the lines that the hunk header counts."""
     first = reader.index
     lines: list[Line] = []
-    left = {"-": old_count, "+": new_count}
-    open_end = {"-": True, "+": True}
-    while left["-"] or left["+"] or reader.peek().startswith(b"\\ "):
+    old, new, ended = old_count, new_count, ""
+    while old or new or reader.peek().startswith(b"\\ "):
         raw = reader.take()
         if raw.startswith(b"\\ "):
-            _close_end(reader, lines, open_end)
+            ended += _close_end(reader, lines)
             continue
         line = _parse_line(reader, raw, first)
-        for side in "-+" if line.op == " " else line.op:
-            left[side] -= 1
-            if left[side] < 0:
-                raise _miscount(reader, first)
-            if not open_end[side]:
-                raise reader.fault("a line after the one without a line end")
+        old -= line.op != "+"
+        new -= line.op != "-"
+        if old < 0 or new < 0:
+            raise _miscount(reader, first)
+        if ended and (line.op == " " or line.op in ended):
+            raise reader.fault("a line after the one without a line end")
         lines.append(line)
     if not lines:
         raise reader.fault("an empty hunk", line=first)
@@ -152,14 +151,13 @@ def _parse_line(reader: LineReader, raw: bytes, first: int) -> Line:
     return Line(op, raw[1:])
 
 
-def _close_end(reader: LineReader, lines: list[Line], open_end: dict[str, bool]) -> None:
-    """Take the line end off the line before ``\\ No newline at end of file``."""
+def _close_end(reader: LineReader, lines: list[Line]) -> str:
+    """Take the line end off the line before ``\\ No newline at end of file``; return its sides."""
     if not lines or not lines[-1].content.endswith(b"\n"):
         raise reader.fault("'\\ No newline' does not follow a line of the hunk")
     op = lines[-1].op
     lines[-1] = Line(op, lines[-1].content[:-1])
-    for side in "-+" if op == " " else op:
-        open_end[side] = False
+    return "-+" if op == " " else op
 
 
 def _require_hunk_end(reader: LineReader) -> None:
