@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from vllm_patchkit.errors import StackError
@@ -32,6 +33,8 @@ def with_patches(metadata: Metadata, patches: tuple[Patch, ...], data: bytes) ->
     return Stack(**known, patches=patches, metadata=without_smoke(data))
 
 
+# A command looks for the base, then reads the stack: parsed once.
+@lru_cache(maxsize=32)
 def parse_metadata(data: bytes, source: str = "stack.toml") -> Metadata:
     """Return what ``stack.toml`` says.
 
