@@ -5,7 +5,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from vllm_patchkit.launch.session import WORKER
-from vllm_patchkit.stack.own import import_package
+from vllm_patchkit.stack.read import import_package
 
 ROOT = Path(__file__).parents[2]
 

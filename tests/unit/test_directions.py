@@ -56,7 +56,7 @@ PURE = """
     archive/zipformat wheel/metadata wheel/provenance wheel/record wheel/requirements wheel/sbom
     targets/answers targets/explain targets/identify targets/model targets/state
 """
-READERS = ("stack/read", "stack/own")
+READERS = ("stack/read",)
 EFFECTS = """
     asyncio ctypes fcntl glob http os shutil signal socket subprocess tempfile threading time
     urllib.request zipfile

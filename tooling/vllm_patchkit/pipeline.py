@@ -7,8 +7,7 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-from vllm_patchkit.stack.own import import_package, read_metadata
-from vllm_patchkit.stack.read import shipped_stacks
+from vllm_patchkit.stack.read import import_package, read_metadata, shipped_stacks
 
 
 def _load() -> ModuleType:

@@ -82,6 +82,12 @@ class Archive:
         """Return the content of a member, or None where there is no such member."""
         return self.read(name) if name in self._by_name else None
 
+    def files_below(self, folder: str) -> list[str]:
+        """Return the paths of the files below a folder, relative to it."""
+        start = f"{folder}/"
+        names = (member.name for member in self.members if not member.is_folder)
+        return [name.removeprefix(start) for name in names if name.startswith(start)]
+
     def pread(self, offset: int, length: int) -> bytes:
         """Return the bytes at ``offset``, fewer than asked only at the end of the file."""
         data = os.pread(self._file.fileno(), length, offset)

@@ -106,7 +106,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     )
     from vllm_patchkit.host.files import replace_file
     from vllm_patchkit.launch.base_environment import describe_base, find_base
-    from vllm_patchkit.launch.packages import find_packages
+    from vllm_patchkit.launch.session import find_packages
     from vllm_patchkit.launch.subject import find_environment
     from vllm_patchkit.smoke.report import format_json
 

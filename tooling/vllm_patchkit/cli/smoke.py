@@ -118,7 +118,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the smoke and return its exit code."""
     from vllm_patchkit.launch.base_environment import BASE, describe_base
-    from vllm_patchkit.launch.packages import find_packages
+    from vllm_patchkit.launch.session import find_packages
     from vllm_patchkit.smoke import SmokeOptions, run_against, run_smoke
     from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S, UPSTREAM_TIMEOUT_S
     from vllm_patchkit.smoke.table import Watch, render

@@ -186,19 +186,10 @@ def _metadata_before(target: Folder, stack: str, change: Changes, start: int) ->
     return next((data for data in chain(kept, now) if data is not None), None)
 
 
-def kept_names(target: Folder, folder: str) -> list[str]:
-    """Return the files below a folder of records by their path in it; no link is followed."""
-    place = target.root / folder
-    found = (path for path in place.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path.relative_to(place).as_posix() for path in found)
-
-
 def _kept_changes(target: Folder, stack: str, kept: Mapping[str, bytes]) -> Changes:
     """Return the changes to the folder of applied records; what an older record left goes."""
     folder = f"{target.state}/{stack}"
-    after: dict[str, bytes | None] = {
-        f"{folder}/{name}": None for name in kept_names(target, folder)
-    }
+    after: dict[str, bytes | None] = {f"{folder}/{name}": None for name in target.files(folder)}
     after.update({f"{folder}/{name}": data for name, data in kept.items()})
     if target.state == TREE_STATE:
         # A record in a git checkout is nobody's untracked file.

@@ -10,7 +10,7 @@ from vllm_patchkit.diff.model import Contents
 from vllm_patchkit.diff.reverse import reverse_diff
 from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.host.files import replace_file
-from vllm_patchkit.inplace.apply import changing, commit_changes, kept_names
+from vllm_patchkit.inplace.apply import changing, commit_changes
 from vllm_patchkit.inplace.changes import (
     Changes,
     changed_modes,
@@ -23,8 +23,7 @@ from vllm_patchkit.inplace.changes import (
 from vllm_patchkit.stack.applied import Applied
 from vllm_patchkit.stack.apply import apply_patches
 from vllm_patchkit.stack.locked import LockedStack, make_locked
-from vllm_patchkit.stack.own import read_metadata
-from vllm_patchkit.stack.read import read_locked
+from vllm_patchkit.stack.read import read_locked, read_metadata
 from vllm_patchkit.targets.answers import ChangeReport, TargetInfo
 from vllm_patchkit.targets.explain import explain_files, explain_state
 from vllm_patchkit.targets.inspect import metadata_path
@@ -232,7 +231,7 @@ def _metadata_change(target: Folder, patched: Patched) -> Changes:
 
 def _kept_removal(target: Folder, stack: str) -> Changes:
     folder = f"{target.state}/{stack}"
-    gone = [f"{folder}/{name}" for name in kept_names(target, folder)]
+    gone = [f"{folder}/{name}" for name in target.files(folder)]
     others = [one for one in read_all_applied(target) if one.stack != stack]
     if target.state == TREE_STATE and not others:
         gone.append(f"{TREE_STATE}/.gitignore")

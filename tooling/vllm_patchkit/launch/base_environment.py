@@ -21,7 +21,7 @@ from vllm_patchkit.launch.keeper import kept_folder
 from vllm_patchkit.launch.subject import RECORDS, Subject, find_environment
 from vllm_patchkit.stack.lock import parse_lock
 from vllm_patchkit.stack.model import Base
-from vllm_patchkit.stack.own import read_metadata
+from vllm_patchkit.stack.read import read_metadata
 from vllm_patchkit.targets.base import open_base
 
 BASE = "base"

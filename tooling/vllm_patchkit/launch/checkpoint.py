@@ -8,7 +8,7 @@ from pathlib import Path
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError
 from vllm_patchkit.host.process import run
 from vllm_patchkit.launch.subject import Subject
-from vllm_patchkit.stack.own import read_metadata, read_package
+from vllm_patchkit.stack.read import read_files, read_metadata
 
 MODULE = "checkpoint"
 WRITE_S = 300.0
@@ -31,7 +31,7 @@ def write_checkpoint(stack: Path, subject: Subject, folder: Path) -> None:
     :raises HostError: the environment cannot write it, for want of torch or of space.
     """
     package = read_metadata(stack).smoke.package
-    files = read_package(stack, package)
+    files = read_files(stack).own
     if f"{package}/{MODULE}.py" not in files:
         raise UsageError(f"the stack {stack.name} has no small checkpoint to write")
     if folder.exists():

@@ -20,11 +20,13 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 from vllm_patchkit.errors import HostError
 from vllm_patchkit.host.shipped import PACKAGE
 from vllm_patchkit.launch.subject import Event, Subject
+from vllm_patchkit.stack.read import list_stacks, read_files, read_metadata
 
 WORKER = PACKAGE / "worker"
 PATIENCE_S = 20.0
@@ -61,7 +63,20 @@ sys.exit(guardian.start(order["job"], code))
 
 
 Packages = Mapping[str, Mapping[str, bytes]]
-"""Stack -> the files of its own scenarios."""
+"""Stack -> the files of its own scenarios, for artifacts that do not bring them along."""
+
+
+def find_packages(named: Path | None = None) -> Packages:
+    """Return the packages of the stack in the folder ``named``, else of those that come along.
+
+    :raises StackError: a stack is malformed, or the package that it names is not there.
+    """
+    packages: dict[str, dict[str, bytes]] = {}
+    for folder in list_stacks() if named is None else [named]:
+        files = read_files(folder).own
+        name = read_metadata(folder).name
+        packages[name] = {path.partition("/")[2]: data for path, data in files.items()}
+    return {name: files for name, files in packages.items() if files}
 
 
 def pack_worker(packages: Packages, beside: Mapping[str, bytes]) -> bytes:
@@ -91,7 +106,7 @@ def listen(
 ) -> Iterator[Iterator[Event]]:
     """Start the worker and give its events; on leaving, see that it has ended.
 
-    :param packages: scenarios of stacks, for artifacts that do not bring them along.
+    :param packages: what is sent along; none by default.
     :param beside: files that lie beside the worker's package, by path.
     :raises HostError: the interpreter (or the container engine) cannot be started.
     """

@@ -13,8 +13,14 @@ from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.applied import Applied
 from vllm_patchkit.stack.folder import make_stack
 from vllm_patchkit.stack.model import Base
-from vllm_patchkit.stack.own import read_metadata
-from vllm_patchkit.stack.read import find_stack, list_stacks, read_lock, read_locked, read_stack
+from vllm_patchkit.stack.read import (
+    find_stack,
+    list_stacks,
+    read_lock,
+    read_locked,
+    read_metadata,
+    read_stack,
+)
 from vllm_patchkit.targets.answers import (
     ChangeReport,
     IdentifyReport,

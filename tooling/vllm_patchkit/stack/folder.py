@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -11,7 +11,7 @@ from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.message import first_diff_line, parse_message
 from vllm_patchkit.stack.metadata import parse_metadata, with_patches
 from vllm_patchkit.stack.model import Patch, Stack
-from vllm_patchkit.stack.series import parse_series, patch_number
+from vllm_patchkit.stack.series import SUFFIX, parse_series, patch_number
 
 METADATA = "stack.toml"
 SERIES = "series"
@@ -30,6 +30,39 @@ class StackFiles:
     series: bytes
     patches: dict[str, bytes]
     own: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def gather_files(place: str, read: Callable[[str], bytes], names: Iterable[str]) -> StackFiles:
+    """Return the files of a stack, wherever they lie: a folder, a wheel, a target's record.
+
+    What ``stack.toml`` gets wrong shows where the stack is made of them; bytecode is none of it.
+
+    :param place: what messages call it.
+    :param read: gives a file's bytes by its path in there.
+    :param names: all of these paths, of folders inside too.
+    """
+    metadata, series = read(METADATA), read(SERIES)
+    listed = sorted(names)
+    inside = f"{package_of(metadata, place)}/"
+    return StackFiles(
+        place=place,
+        metadata=metadata,
+        series=series,
+        patches={name: read(name) for name in listed if "/" not in name and name.endswith(SUFFIX)},
+        own={
+            name: read(name)
+            for name in listed
+            if name.startswith(inside) and "__pycache__" not in name.split("/")
+        },
+    )
+
+
+def package_of(metadata: bytes, place: str) -> str:
+    """Return the package of its own that a stack names in ``[smoke]``; "" for none."""
+    try:
+        return parse_metadata(metadata, f"{place}/{METADATA}").smoke.package
+    except StackError:
+        return ""
 
 
 def make_stack(folder: StackFiles) -> Stack:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.host.permission import explain_denial
 from vllm_patchkit.host.shipped import folders_around, shipped_folders
-from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_stack
+from vllm_patchkit.stack.folder import (
+    LOCK,
+    METADATA,
+    StackFiles,
+    gather_files,
+    make_stack,
+    package_of,
+)
 from vllm_patchkit.stack.lock import parse_lock
 from vllm_patchkit.stack.locked import LockedStack, make_locked
 from vllm_patchkit.stack.metadata import parse_metadata
-from vllm_patchkit.stack.model import Lock, Stack
-from vllm_patchkit.stack.own import read_package
-from vllm_patchkit.stack.series import SUFFIX
+from vllm_patchkit.stack.model import Lock, Metadata, Stack
 
 
 def read_stack(path: Path) -> Stack:
@@ -30,22 +38,44 @@ def read_files(path: Path) -> StackFiles:
 
     :raises StackError: a file is missing, or the package that ``stack.toml`` names is.
     """
-    metadata = _read(path / METADATA)
-    return StackFiles(
-        place=str(path),
-        metadata=metadata,
-        series=_read(path / SERIES),
-        patches={file.name: _read(file) for file in sorted(path.glob(f"*{SUFFIX}"))},
-        own=read_package(path, _named_package(metadata)),
+
+    def names() -> Iterator[str]:
+        for file in path.rglob("*"):
+            if file.is_file() and (file.parent == path or not file.is_symlink()):
+                yield file.relative_to(path).as_posix()
+
+    files = gather_files(str(path), lambda name: _read(path / name), names())
+    package = package_of(files.metadata, files.place)
+    if not (path / package).is_dir():
+        raise StackError(
+            f"{path / METADATA}: [smoke] package is {package!r}, and there is no such folder",
+            hint="docs/smoke.md shows what the package is made of",
+        )
+    return files
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Return what ``stack.toml`` in the stack folder ``path`` says."""
+    return parse_metadata(_read(path / METADATA), f"{path}/{METADATA}")
+
+
+def import_package(path: Path, stack: str, package: str) -> ModuleType:
+    """Return a stack's package as a module of this process, under the name that smoke gives it."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    name = f"patchkit_own_{stack}"
+    if name in sys.modules:
+        return sys.modules[name]
+    place = path / package
+    spec = spec_from_file_location(
+        name, place / "__init__.py", submodule_search_locations=[str(place)]
     )
-
-
-def _named_package(metadata: bytes) -> str:
-    """Return the package that ``stack.toml`` names; what is wrong with the file shows elsewhere."""
-    try:
-        return parse_metadata(metadata).smoke.package
-    except StackError:
-        return ""
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def read_lock(path: Path) -> Lock:
@@ -119,8 +149,7 @@ def _find_only_stack(places: list[Path]) -> Path:
 
 
 def _has_distribution(folder: Path) -> bool:
-    file = folder / METADATA
-    return bool(parse_metadata(_read(file), str(file)).base.distribution)
+    return bool(read_metadata(folder).base.distribution)
 
 
 def _stack_places(start: Path) -> list[Path]:

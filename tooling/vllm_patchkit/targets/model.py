@@ -54,5 +54,8 @@ class Target(Protocol):
     def names(self, folder: str) -> tuple[str, ...]:
         """Return the sorted names right inside a folder; none where there is no such folder."""
 
+    def files(self, folder: str) -> tuple[str, ...]:
+        """Return the paths of all files below a folder, relative to it; no link is followed."""
+
     def close(self) -> None:
         """Let go of open files."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
 from vllm_patchkit.errors import StackError
 from vllm_patchkit.stack.applied import APPLIED, Applied, parse_applied
-from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
+from vllm_patchkit.stack.folder import LOCK, StackFiles, gather_files
 from vllm_patchkit.stack.lock import parse_lock
-from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Lock
-from vllm_patchkit.stack.series import SUFFIX
 from vllm_patchkit.targets.model import Target
 from vllm_patchkit.transaction import journal
-from vllm_patchkit.transaction.bytecode import CACHE
 
 
 def read_applied(target: Target, stack: str) -> Applied | None:
@@ -46,28 +43,12 @@ def read_recorded_files(target: Target, stack: str) -> StackFiles:
 
     :raises StackError: a file is missing.
     """
-    names = target.names(f"{target.state}/{stack}")
-    metadata = _read_kept(target, stack, METADATA)
-    package = parse_metadata(metadata, f"{target.state}/{stack}/{METADATA}").smoke.package
-    return StackFiles(
-        place=f"{target.location}/{target.state}/{stack}",
-        metadata=metadata,
-        own=dict(_read_below(target, stack, package)) if package else {},
-        series=_read_kept(target, stack, SERIES),
-        patches={name: _read_kept(target, stack, name) for name in names if name.endswith(SUFFIX)},
+    folder = f"{target.state}/{stack}"
+    return gather_files(
+        f"{target.location}/{folder}",
+        partial(_read_kept, target, stack),
+        target.files(folder),
     )
-
-
-def _read_below(target: Target, stack: str, folder: str) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of every file below a folder of the record; bytecode is none."""
-    for name in target.names(f"{target.state}/{stack}/{folder}"):
-        if name == CACHE:
-            continue
-        path = f"{folder}/{name}"
-        if target.names(f"{target.state}/{stack}/{path}"):
-            yield from _read_below(target, stack, path)
-        else:
-            yield path, _read_kept(target, stack, path)
 
 
 def _read_kept(target: Target, stack: str, name: str) -> bytes:

@@ -61,6 +61,12 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return ()
 
+    def files(self, folder: str) -> tuple[str, ...]:
+        """Return the paths of all files below a folder, relative to it; no link is followed."""
+        place = self.root / folder
+        found = (path for path in place.rglob("*") if path.is_symlink() or not path.is_dir())
+        return tuple(sorted(path.relative_to(place).as_posix() for path in found))
+
     def close(self) -> None:
         """Do nothing: a folder holds no file open."""
 

@@ -34,10 +34,12 @@ class WheelTarget:
 
     def names(self, folder: str) -> tuple[str, ...]:
         """Return the sorted names right inside a folder; none where there is no such folder."""
-        prefix = folder + "/"
-        names = (member.name for member in self.archive.members)
-        inside = (name[len(prefix) :] for name in names if name.startswith(prefix))
-        return tuple(sorted({name.partition("/")[0] for name in inside} - {""}))
+        inside = self.archive.files_below(folder)
+        return tuple(sorted({name.partition("/")[0] for name in inside}))
+
+    def files(self, folder: str) -> tuple[str, ...]:
+        """Return the paths of all files below a folder, relative to it."""
+        return tuple(self.archive.files_below(folder))
 
     def close(self) -> None:
         """Close the archive."""

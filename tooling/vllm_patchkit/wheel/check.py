@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from vllm_patchkit.archive.reader import Archive
@@ -11,10 +11,9 @@ from vllm_patchkit.archive.writer import local_size
 from vllm_patchkit.errors import WheelError
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.applied import APPLIED_FOLDER
-from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
+from vllm_patchkit.stack.folder import LOCK, gather_files
 from vllm_patchkit.stack.lock import parse_lock
 from vllm_patchkit.stack.locked import make_locked
-from vllm_patchkit.stack.series import parse_series
 from vllm_patchkit.version import __version__
 from vllm_patchkit.wheel.build import write_plan
 from vllm_patchkit.wheel.contents import WheelContents, read_contents
@@ -103,36 +102,23 @@ def _read_provenance(contents: WheelContents) -> tuple[Provenance, str]:
         )
     name = found[0]
     provenance = parse_provenance(contents.archive.read(name), name)
-    return provenance, name.removesuffix(FILE_NAME)
+    return provenance, name.removesuffix(f"/{FILE_NAME}")
 
 
 def _read_order(contents: WheelContents, folder: str, provenance: Provenance) -> Order:
     """Return the order that the wheel was built to; the stack is the one inside it."""
-    read = contents.archive.read
-    series = read(folder + SERIES)
-    files = StackFiles(
-        place=folder.rstrip("/"),
-        metadata=read(folder + METADATA),
-        series=series,
-        patches={name: read(folder + name) for name in parse_series(series, folder + SERIES)},
+    archive, lock = contents.archive, f"{folder}/{LOCK}"
+    files = gather_files(
+        folder,
+        lambda name: archive.read(f"{folder}/{name}"),
+        archive.files_below(folder),
     )
-    source = make_locked(files, parse_lock(read(folder + LOCK), folder + LOCK))
-    own = _read_own(contents, folder, source.stack.smoke.package)
+    source = make_locked(files, parse_lock(archive.read(lock), lock))
     return Order(
-        source=replace(source, files=replace(files, own=own)),
+        source=source,
         flavor=find_flavor(provenance.flavor, source.stack.base.version),
         python_tag=provenance.python_tag,
     )
-
-
-def _read_own(contents: WheelContents, folder: str, package: str) -> dict[str, bytes]:
-    """Return the scenarios of its own that a wheel carries, by their path in the stack's folder."""
-    names = [member.name for member in contents.archive.members if not member.is_folder]
-    return {
-        name.removeprefix(folder): contents.archive.read(name)
-        for name in names
-        if package and name.startswith(f"{folder}{package}/")
-    }
 
 
 def _find(material: Material, base: Path | None, console: Console) -> Ingredient:
