@@ -19,13 +19,13 @@ from vllm_patchkit.stack.locked import LockedStack
 from vllm_patchkit.targets.answers import ChangeReport, TargetInfo
 from vllm_patchkit.targets.explain import require_start
 from vllm_patchkit.targets.inspect import (
-    Inspection,
     find_interruption,
     find_orphans,
     inspect_target,
     metadata_path,
 )
 from vllm_patchkit.targets.records import read_all_applied, read_applied
+from vllm_patchkit.targets.state import Report
 from vllm_patchkit.targets.tree import TREE_STATE, Folder
 from vllm_patchkit.transaction import journal
 from vllm_patchkit.transaction.commit import commit, make_plan
@@ -46,12 +46,12 @@ def apply_to_folder(
     :raises TargetError: it is not in a state that the stack was cut from, or has more patches.
     """
     with changing(target, "apply", dry_run=dry_run, disk=disk) as recovered:
-        inspection = inspect_target(target, source.lock)
-        start = require_start(target, source, inspection.report, count)
-        done = start == count and inspection.report.state != "drifted"
+        report = inspect_target(target, source.lock)
+        start = require_start(target, source, report, count)
+        done = start == count and report.state != "drifted"
         patches = source.stack.patches[start:count]
         modes = changed_modes((patch.files for patch in patches), target)
-        changes = {} if done else settle(_plan(target, source, inspection, start, count), modes)
+        changes = {} if done else settle(_plan(target, source, report, start, count), modes)
         if changes and not dry_run:
             title = f"apply {source.label}"
             commit_changes(target, changes, modes, "apply", source.stack.name, title, disk)
@@ -67,7 +67,7 @@ def apply_to_folder(
         dry_run=dry_run,
         changes=describe_changes(changes),
         recovered=recovered,
-        notes=_notes(target, inspection, start),
+        notes=_notes(target, report, start),
     )
 
 
@@ -117,9 +117,7 @@ def commit_changes(
     commit(target.root, target.state, plan, contents, disk)
 
 
-def _plan(
-    target: Folder, source: LockedStack, inspection: Inspection, start: int, count: int
-) -> Changes:
+def _plan(target: Folder, source: LockedStack, report: Report, start: int, count: int) -> Changes:
     """Return everything that an apply writes: sources, the applied record, RECORD."""
     name, lock = source.stack.name, source.lock
     contents = source.apply(target.read, start=start, stop=count)
@@ -135,7 +133,7 @@ def _plan(
         record_before=_record_before(target, name, record, start),
         metadata_before=_metadata_before(target, name, metadata, start),
     )
-    orphans = dict.fromkeys(find_orphans(target, lock, inspection))
+    orphans = dict.fromkeys(find_orphans(target, lock, report))
     changes = pair({**contents, **orphans}, target.read)
     changes.update(metadata)
     changes.update(_kept_changes(target, name, kept))
@@ -197,9 +195,9 @@ def _kept_changes(target: Folder, stack: str, kept: Mapping[str, bytes]) -> Chan
     return pair(after, target.read)
 
 
-def _notes(target: Folder, inspection: Inspection, start: int) -> tuple[str, ...]:
-    notes = list(inspection.report.notes)
-    if start and read_applied(target, inspection.report.stack) is None:
+def _notes(target: Folder, report: Report, start: int) -> tuple[str, ...]:
+    notes = list(report.notes)
+    if start and read_applied(target, report.stack) is None:
         notes.append("the patches were not applied by vllm-patchkit, so no record of them exists")
     if target.distribution and target.distribution.editable:
         notes.append(f"an editable install; its files are in {target.root}")

@@ -57,12 +57,12 @@ def verify(
     folder = choose_stack(stack, spec, python)
     lock = read_lock(folder)
     with closing(find_target(spec, base=_read_base(folder), python=python)) as target:
-        inspection = inspect_target(target, lock)
+        report = inspect_target(target, lock)
         return VerifyReport(
             target=TargetInfo.from_target(target),
-            report=inspection.report,
+            report=report,
             interruption=find_interruption(target),
-            leftovers=find_leftovers(target, lock, inspection),
+            leftovers=find_leftovers(target, lock, report),
         )
 
 
@@ -77,15 +77,15 @@ def status(
     lock = read_lock(folder)
     with closing(find_target(spec, base=_read_base(folder), python=python)) as target:
         records = read_all_applied(target)
-        inspection = inspect_target(target, lock)
+        report = inspect_target(target, lock)
         stacks = [_recorded_status(target, record) for record in records]
         if lock.stack not in {record.stack for record in records}:
-            stacks.append(StackStatus(applied=None, report=inspection.report))
+            stacks.append(StackStatus(applied=None, report=report))
         return StatusReport(
             target=TargetInfo.from_target(target),
             stacks=tuple(stacks),
             interruption=find_interruption(target),
-            leftovers=find_leftovers(target, lock, inspection),
+            leftovers=find_leftovers(target, lock, report),
         )
 
 

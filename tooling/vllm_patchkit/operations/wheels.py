@@ -38,7 +38,7 @@ def apply_to_wheel(
             f"a wheel is built with all {source.total} patches of {source.stack.name}",
             hint="--upto works on environments and folders",
         )
-    report = inspect_target(target, source.lock).report
+    report = inspect_target(target, source.lock)
     start = require_start(target, source, report, count)
     patched = {} if start == count else source.apply(target.read)
     path = _build(target, source, patched, output, console) if patched and not dry_run else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vllm_patchkit.digest import digest_or_none
 from vllm_patchkit.stack.applied import Applied
@@ -12,7 +12,7 @@ from vllm_patchkit.stack.model import Lock
 from vllm_patchkit.stack.modes import content_digest
 from vllm_patchkit.targets.answers import Interruption
 from vllm_patchkit.targets.model import Target
-from vllm_patchkit.targets.records import read_all_applied, title_of
+from vllm_patchkit.targets.records import read_all_applied, read_applied, title_of
 from vllm_patchkit.targets.state import FileVerdict, Report, check_target
 from vllm_patchkit.targets.tree import Folder
 from vllm_patchkit.transaction import journal
@@ -22,41 +22,21 @@ from vllm_patchkit.wheel.requirements import add_requirements, missing_requireme
 LEFTOVER_SUFFIXES = (".rej", ".orig")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inspection:
-    """A target's state as one stack sees it.
-
-    :param applied: the record of this very stack (same digest), or None.
-    :param stale: the record of another version of this stack, or None.
-    """
-
-    report: Report
-    applied: Applied | None
-    stale: Applied | None
-    others: tuple[Applied, ...]
-
-
-def inspect_target(target: Target, lock: Lock) -> Inspection:
+def inspect_target(target: Target, lock: Lock) -> Report:
     """Return the state of a target with respect to a lock, records taken into account."""
     records = read_all_applied(target)
     mine = next((one for one in records if one.stack == lock.stack), None)
-    others = tuple(one for one in records if one.stack != lock.stack)
     same = mine is not None and mine.digest == lock.digest
     owner = target.distribution
     report = check_target(
         lock,
         target.read,
         version=owner.version if owner else None,
-        foreign=_foreign(lock, None if same else mine, others),
+        foreign=_foreign(lock, None if same else mine, records),
         recorded=len(mine.patches) if mine is not None and same else None,
         executable=target.executable,
     )
-    return Inspection(
-        report=check_requirements(target, mine, report) if same else report,
-        applied=mine if same else None,
-        stale=None if same else mine,
-        others=others,
-    )
+    return check_requirements(target, mine, report) if same else report
 
 
 def check_requirements(target: Target, applied: Applied | None, report: Report) -> Report:
@@ -84,10 +64,11 @@ def metadata_path(target: Target) -> str | None:
     return f"{owner.dist_info}/METADATA" if owner and not owner.editable else None
 
 
-def _foreign(lock: Lock, stale: Applied | None, others: Iterable[Applied]) -> str | None:
+def _foreign(lock: Lock, stale: Applied | None, records: Iterable[Applied]) -> str | None:
     if stale is not None:
         return f"{title_of(stale)}, another version of this stack,"
     paths = {history.path for history in file_histories(lock)}
+    others = (one for one in records if one.stack != lock.stack)
     shared = (one for one in others if paths & {file.path for file in one.files})
     return next(map(title_of, shared), None)
 
@@ -108,7 +89,7 @@ def find_interruption(target: Target) -> Interruption | None:
     return Interruption(title=found.plan.title, operation=found.plan.operation, running=running)
 
 
-def find_leftovers(target: Target, lock: Lock, inspection: Inspection) -> tuple[str, ...]:
+def find_leftovers(target: Target, lock: Lock, report: Report) -> tuple[str, ...]:
     """Return files that other ways of patching left beside the stack's, or an older stack did."""
     listed: dict[str, frozenset[str]] = {}
     found: list[str] = []
@@ -116,16 +97,16 @@ def find_leftovers(target: Target, lock: Lock, inspection: Inspection) -> tuple[
         folder, _, name = path.rpartition("/")
         names = listed.setdefault(folder, frozenset(target.names(folder or ".")))
         found += [path + suffix for suffix in LEFTOVER_SUFFIXES if name + suffix in names]
-    return tuple(sorted([*found, *find_orphans(target, lock, inspection)]))
+    return tuple(sorted([*found, *find_orphans(target, lock, report)]))
 
 
-def find_orphans(target: Target, lock: Lock, inspection: Inspection) -> list[str]:
+def find_orphans(target: Target, lock: Lock, report: Report) -> list[str]:
     """Return files that an older version of this stack added, where the base came back since.
 
     Each is still as its record says, so that nobody's work is in it.
     """
-    stale = inspection.stale
-    if stale is None or inspection.report.applied is None:
+    stale = read_applied(target, lock.stack)
+    if stale is None or stale.digest == lock.digest or report.applied is None:
         return []
     known = {history.path for history in file_histories(lock)}
     added = [file for file in stale.files if file.before is None and file.path not in known]
