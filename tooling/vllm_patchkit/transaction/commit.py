@@ -96,7 +96,8 @@ def commit(
 def require_writable(root: Path, paths: Iterable[str]) -> None:
     """Raise HostError, naming the folders, unless every file could be created or replaced."""
     denied: set[Path] = set()
-    for folder in {(root / path).parent for path in paths}:
+    for name in {path.rpartition("/")[0] for path in paths}:
+        folder = root / name
         while not folder.is_dir():
             folder = folder.parent
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -172,8 +173,7 @@ def _explain(error: BaseException, root: Path) -> None:
 
 def _missing_folders(root: Path, paths: Iterable[str]) -> tuple[str, ...]:
     missing: set[str] = set()
-    for path in paths:
-        folder = path.rpartition("/")[0]
+    for folder in {path.rpartition("/")[0] for path in paths}:
         while folder and folder not in missing and not (root / folder).is_dir():
             missing.add(folder)
             folder = folder.rpartition("/")[0]

@@ -124,5 +124,5 @@ def _invalidate_bytecode(root: Path, plan: Plan, disk: Disk) -> None:
 
 
 def _sync(root: Path, plan: Plan, disk: Disk) -> None:
-    for folder in sorted({(root / entry.path).parent for entry in plan.entries}):
-        disk.sync(folder)
+    for folder in sorted({entry.path.rpartition("/")[0] for entry in plan.entries}):
+        disk.sync(root / folder)
