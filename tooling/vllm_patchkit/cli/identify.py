@@ -14,7 +14,7 @@ from vllm_patchkit.errors import ExitCode, UsageError
 from vllm_patchkit.host.terminal import Console
 
 if TYPE_CHECKING:
-    from vllm_patchkit.targets.answers import IdentifyReport, StackIdentity
+    from vllm_patchkit.targets.identify import IdentifyReport, StackIdentity
 
 EXAMPLES = """\
   vllm-patchkit identify vllm-0.11.0+myfork.3-cp38-abi3-manylinux1_x86_64.whl

@@ -62,7 +62,7 @@ def apply_to_folder(
         label=source.label,
         before=start,
         after=count,
-        total=len(source.stack.patches),
+        total=source.total,
         done=bool(changes) and not dry_run,
         dry_run=dry_run,
         changes=describe_changes(changes),

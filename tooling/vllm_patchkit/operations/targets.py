@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllm_patchkit.diff.model import Read
 from vllm_patchkit.errors import PatchkitError, TargetError, UsageError, WheelError
@@ -23,8 +24,6 @@ from vllm_patchkit.stack.read import (
 )
 from vllm_patchkit.targets.answers import (
     ChangeReport,
-    IdentifyReport,
-    StackIdentity,
     StackStatus,
     StatusReport,
     TargetInfo,
@@ -43,6 +42,9 @@ from vllm_patchkit.targets.state import check_target
 from vllm_patchkit.targets.tree import TREE_STATE, Folder
 from vllm_patchkit.transaction.disk import Disk
 
+if TYPE_CHECKING:
+    from vllm_patchkit.targets.identify import IdentifyReport, StackIdentity
+
 PathLike = str | Path | None
 
 
@@ -56,7 +58,7 @@ def verify(
     """
     folder = choose_stack(stack, spec, python)
     lock = read_lock(folder)
-    with closing(find_target(spec, base=_read_base(folder), python=python)) as target:
+    with closing(find_target(spec, base=read_metadata(folder).base, python=python)) as target:
         report = inspect_target(target, lock)
         return VerifyReport(
             target=TargetInfo.from_target(target),
@@ -75,7 +77,7 @@ def status(
     """
     folder = choose_stack(stack, spec, python)
     lock = read_lock(folder)
-    with closing(find_target(spec, base=_read_base(folder), python=python)) as target:
+    with closing(find_target(spec, base=read_metadata(folder).base, python=python)) as target:
         records = read_all_applied(target)
         report = inspect_target(target, lock)
         stacks = [_recorded_status(target, record) for record in records]
@@ -164,7 +166,7 @@ def revert(
     from vllm_patchkit.inplace.revert import revert_folder
 
     folder = choose_stack(stack, spec, python)
-    base = _read_base(folder)
+    base = read_metadata(folder).base
     with closing(find_target(spec, base=base, python=python)) as target:
         if not isinstance(target, Folder):
             release = f"{base.distribution}=={base.version}"
@@ -216,7 +218,7 @@ def _identify_recorded(
     for folder in folders:
         with (
             suppress(TargetError, UsageError, WheelError),
-            closing(find_target(spec, base=_read_base(folder), python=python)) as target,
+            closing(find_target(spec, base=read_metadata(folder).base, python=python)) as target,
         ):
             return tuple(
                 identify_stack(
@@ -230,7 +232,9 @@ def _identify_recorded(
 
 
 def _identify_target(spec: PathLike, python: str | None, folder: Path) -> IdentifyReport:
-    with closing(find_target(spec, base=_read_base(folder), python=python)) as target:
+    from vllm_patchkit.targets.identify import IdentifyReport
+
+    with closing(find_target(spec, base=read_metadata(folder).base, python=python)) as target:
         return IdentifyReport(
             target=TargetInfo.from_target(target),
             stacks=(_identify(folder, target.read),),
@@ -243,6 +247,8 @@ def identify_contents(read: Read, *, stacks: Sequence[PathLike] = ()) -> Identif
 
     :param read: path relative to site-packages -> content, None where there is no such file.
     """
+    from vllm_patchkit.targets.identify import IdentifyReport
+
     folders = [find_stack(name) for name in stacks] or list_stacks()
     return IdentifyReport(
         target=None, stacks=tuple(_identify(folder, read) for folder in folders), recorded=()
@@ -259,7 +265,7 @@ def choose_stack(stack: PathLike, spec: PathLike, python: str | None) -> Path:
     folders = list_stacks()
     if stack is not None or len(folders) < 2:
         return find_stack(stack)
-    bases = {folder: _read_base(folder) for folder in folders}
+    bases = {folder: read_metadata(folder).base for folder in folders}
     fitting = [one for one in folders if bases[one].root and _fits(bases[one], spec, python)]
     if not fitting and spec is not None and Path(spec).is_dir():
         fitting = [one for one in folders if not bases[one].root and _is_inside(one, Path(spec))]
@@ -288,7 +294,3 @@ def _identify(folder: Path, read: Read) -> StackIdentity:
     from vllm_patchkit.targets.identify import identify_stack
 
     return identify_stack(read_stack(folder), read_lock(folder), read)
-
-
-def _read_base(folder: Path) -> Base:
-    return read_metadata(folder).base

@@ -10,7 +10,6 @@ from vllm_patchkit.targets.model import Kind, Target
 from vllm_patchkit.targets.state import Report
 
 ChangeKind = Literal["add", "modify", "delete"]
-PatchState = Literal["in", "out", "partly", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,43 +109,3 @@ class ChangeReport:
     output: str | None = None
     kept_edits: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PatchVerdict:
-    """Whether one patch is in a target, by the content of the files that it touches.
-
-    :param parent: the stack that it came from, in a composed one.
-    """
-
-    name: str
-    state: PatchState
-    note: str = ""
-    parent: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StackIdentity:
-    """How much of a stack is in a target.
-
-    :param prefix: how many patches are in, where the files agree on it; else None.
-    """
-
-    stack: str
-    label: str
-    prefix: int | None
-    patches: tuple[PatchVerdict, ...]
-
-    @property
-    def is_inside(self) -> bool:
-        """Whether anything of it is in the target, as far as can be known."""
-        return any(patch.state in ("in", "partly") for patch in self.patches)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IdentifyReport:
-    """Which patches are in a target: by content, and as recorded inside it."""
-
-    target: TargetInfo | None
-    stacks: tuple[StackIdentity, ...]
-    recorded: tuple[Applied, ...]

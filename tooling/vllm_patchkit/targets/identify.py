@@ -6,14 +6,58 @@ container image alike.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from vllm_patchkit.diff.model import Read
 from vllm_patchkit.digest import digest_or_none
+from vllm_patchkit.stack.applied import Applied
 from vllm_patchkit.stack.histories import file_histories
 from vllm_patchkit.stack.lock import version_label
 from vllm_patchkit.stack.model import Lock, Patch, Stack
-from vllm_patchkit.targets.answers import PatchState, PatchVerdict, StackIdentity
+from vllm_patchkit.targets.answers import TargetInfo
+
+PatchState = Literal["in", "out", "partly", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchVerdict:
+    """Whether one patch is in a target, by the content of the files that it touches.
+
+    :param parent: the stack that it came from, in a composed one.
+    """
+
+    name: str
+    state: PatchState
+    note: str = ""
+    parent: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackIdentity:
+    """How much of a stack is in a target.
+
+    :param prefix: how many patches are in, where the files agree on it; else None.
+    """
+
+    stack: str
+    label: str
+    prefix: int | None
+    patches: tuple[PatchVerdict, ...]
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether anything of it is in the target, as far as can be known."""
+        return any(patch.state in ("in", "partly") for patch in self.patches)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IdentifyReport:
+    """Which patches are in a target: by content, and as recorded inside it."""
+
+    target: TargetInfo | None
+    stacks: tuple[StackIdentity, ...]
+    recorded: tuple[Applied, ...]
 
 
 def identify_stack(stack: Stack, lock: Lock, read: Read) -> StackIdentity:
