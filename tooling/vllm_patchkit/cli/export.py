@@ -71,9 +71,9 @@ def _check_upstream(args: argparse.Namespace, folder: Path, console: Console) ->
     from vllm_patchkit.fork.base import parse_base
     from vllm_patchkit.fork.rebase.survey import survey_rebase
     from vllm_patchkit.fork.rebase.upstream import format_fates, judge_patches
-    from vllm_patchkit.stack.read import read_stack
+    from vllm_patchkit.stack.read import read_metadata
 
-    distribution = read_stack(folder).base.distribution
+    distribution = read_metadata(folder).base.distribution
     specs = [parse_base(text, distribution=distribution) for text in args.check_upstream]
     specs.sort(key=lambda spec: Version(spec.version))
     surveys = survey_rebase(folder, specs, console)

@@ -98,11 +98,11 @@ def _style(args: argparse.Namespace) -> StyleRequest | None:
 def _start(args: argparse.Namespace, folder: Path, console: Console) -> int:
     from vllm_patchkit.fork.base import parse_base
     from vllm_patchkit.fork.rebase.rebase import start_rebase
-    from vllm_patchkit.stack.read import read_stack
+    from vllm_patchkit.stack.read import read_metadata
 
     if len(args.onto) > 1 and args.checkout:
         raise UsageError("--checkout goes with one --onto", hint="rebase onto one after the other")
-    distribution = read_stack(folder).base.distribution
+    distribution = read_metadata(folder).base.distribution
     onto = parse_base(args.onto[0], distribution=distribution, checkout=args.checkout)
     result = start_rebase(
         folder, onto, console, style=_style(args), target=args.into, work_tree=args.dir,
@@ -126,7 +126,7 @@ def _follow(result: Rebased, args: argparse.Namespace, console: Console) -> int:
     """Print where a rebase is, and go on to the releases that are to follow."""
     from vllm_patchkit.fork.base import parse_base
     from vllm_patchkit.fork.rebase.rebase import start_rebase
-    from vllm_patchkit.stack.read import read_stack
+    from vllm_patchkit.stack.read import read_metadata
 
     while result.published is not None and result.rest:
         folder = result.published.folder
@@ -134,7 +134,7 @@ def _follow(result: Rebased, args: argparse.Namespace, console: Console) -> int:
             print_rebased(result, args, console)
         onto, *rest = result.rest
         console.note(f"on to {onto}")
-        spec = parse_base(onto, distribution=read_stack(folder).base.distribution)
+        spec = parse_base(onto, distribution=read_metadata(folder).base.distribution)
         result = start_rebase(folder, spec, console, style=result.style, work_tree=args.dir,
                               rest=rest)  # fmt: skip
     return print_rebased(result, args, console)
@@ -143,9 +143,9 @@ def _follow(result: Rebased, args: argparse.Namespace, console: Console) -> int:
 def _survey(args: argparse.Namespace, folder: Path, console: Console) -> int:
     from vllm_patchkit.fork.base import parse_base
     from vllm_patchkit.fork.rebase.survey import survey_rebase
-    from vllm_patchkit.stack.read import read_stack
+    from vllm_patchkit.stack.read import read_metadata
 
-    distribution = read_stack(folder).base.distribution
+    distribution = read_metadata(folder).base.distribution
     targets = [
         parse_base(text, distribution=distribution, checkout=args.checkout) for text in args.onto
     ]

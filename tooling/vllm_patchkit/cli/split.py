@@ -41,7 +41,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     from vllm_patchkit.fork.edit import require_edit
     from vllm_patchkit.fork.split import split_patch
     from vllm_patchkit.fork.store.worktree import find_session
-    from vllm_patchkit.stack.read import find_stack, read_stack
+    from vllm_patchkit.stack.read import find_stack, read_metadata
 
     session = options.session_here(args)
     folder = session.folder if session else find_stack(args.stack)
@@ -49,7 +49,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     number = args.patch.partition("-")[0]
     if not number.isdigit():
         raise UsageError(f"--patch {args.patch}: expected the number of a patch, such as 0001")
-    root = read_stack(folder).base.root
+    root = read_metadata(folder).base.root
     subjects = split_patch(session, int(number), args.by, root)
     if not options.print_document(args, console, {"pieces": subjects}):
         for subject in subjects:

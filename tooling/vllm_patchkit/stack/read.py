@@ -124,10 +124,9 @@ def find_stack(name_or_path: str | Path | None = None, *, start: Path | None = N
     )
 
 
-def list_stacks(*, start: Path | None = None) -> list[Path]:
+def list_stacks() -> list[Path]:
     """Return the folders of all stacks in the nearest place that holds any (see find_stack)."""
-    found = (_list_stacks(place) for place in _stack_places(start or Path.cwd()))
-    return next(filter(None, found), [])
+    return next(filter(None, map(_list_stacks, _stack_places(Path.cwd()))), [])
 
 
 def shipped_stacks() -> list[Path]:
