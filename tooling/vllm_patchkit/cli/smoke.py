@@ -198,7 +198,8 @@ def _find_upstream(args: argparse.Namespace, subject: Subject, console: Console)
     from vllm_patchkit.host.files import file_sha256
     from vllm_patchkit.launch.base_environment import find_place, touched_files
     from vllm_patchkit.launch.supply import find_supply
-    from vllm_patchkit.smoke.options import UpstreamTests, module_names
+    from vllm_patchkit.smoke.options import UpstreamTests
+    from vllm_patchkit.stack.propose import module_name
     from vllm_patchkit.wheel.sdist import fetch_sdist
 
     if not subject.local:
@@ -212,7 +213,7 @@ def _find_upstream(args: argparse.Namespace, subject: Subject, console: Console)
     return UpstreamTests(
         sdist=str(sdist.resolve()),
         sha256=file_sha256(sdist),
-        touched=module_names(names),
+        touched=tuple(sorted(module_name(name) for name in names if name.endswith(".py"))),
         only=tuple(args.upstream_file),
         supply=str(supply) if supply else None,
         limit_s=args.upstream_limit,

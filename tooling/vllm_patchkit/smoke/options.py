@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,16 +31,6 @@ class UpstreamTests:
     only: tuple[str, ...] = ()
     supply: str | None = None
     limit_s: float = FILE_LIMIT_S
-
-
-def module_names(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the dotted names of the modules among the paths of files.
-
-    >>> module_names(["vllm/v1/engine/__init__.py", "vllm/envs.py", "vllm/py.typed"])
-    ('vllm.envs', 'vllm.v1.engine')
-    """
-    names = (path[: -len(".py")].replace("/", ".") for path in paths if path.endswith(".py"))
-    return tuple(sorted(name.removesuffix(".__init__") for name in names))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
