@@ -18,10 +18,11 @@ from vllm_patchkit.host.files import link_or_copy
 from vllm_patchkit.host.process import run
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.launch.keeper import kept_folder
-from vllm_patchkit.launch.subject import RECORDS, Subject, find_environment
-from vllm_patchkit.stack.lock import parse_lock
+from vllm_patchkit.launch.subject import Subject, find_environment
+from vllm_patchkit.stack.applied import APPLIED_FOLDER
+from vllm_patchkit.stack.folder import LOCK
 from vllm_patchkit.stack.model import Base
-from vllm_patchkit.stack.read import read_metadata
+from vllm_patchkit.stack.read import read_lock, read_metadata
 from vllm_patchkit.targets.base import open_base
 
 BASE = "base"
@@ -51,7 +52,7 @@ def find_place(python: str) -> Place:
         executable, site, version = json.loads(run([python, "-I", "-c", FACTS]))
     except (CommandFailed, ValueError) as error:
         raise HostError(f"{python} cannot be asked where its packages are: {error}") from error
-    found = sorted(Path(site).glob(f"vllm*.dist-info/{RECORDS}"))
+    found = sorted(Path(site).glob(f"vllm*.dist-info/{APPLIED_FOLDER}"))
     if not found:
         raise TargetError(
             f"{site} has no vLLM that was patched: there is no release to compare with",
@@ -64,10 +65,9 @@ def find_place(python: str) -> Place:
 
 def touched_files(place: Place) -> tuple[Base, list[str]]:
     """Return the release that the recorded stacks are cut from, and the files that they touch."""
-    folders = sorted(file.parent for file in (place.dist_info / RECORDS).glob("*/lock.json"))
-    locks = [parse_lock((folder / "lock.json").read_bytes()) for folder in folders]
-    base = read_metadata(folders[0]).base
-    return base, sorted({file.path for lock in locks for file in lock.files})
+    files = sorted((place.dist_info / APPLIED_FOLDER).glob(f"*/{LOCK}"))
+    touched = {file.path for lock in map(read_lock, files) for file in lock.files}
+    return read_metadata(files[0].parent).base, sorted(touched)
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def make_shell(folder: Path, place: Place) -> Path:
 
 def copy_package(place: Place, site: Path) -> None:
     """Link the files of vLLM and of its dist-info, less the records and the bytecode."""
-    ignore = shutil.ignore_patterns("__pycache__", RECORDS)
+    ignore = shutil.ignore_patterns("__pycache__", APPLIED_FOLDER)
     for name in ("vllm", place.dist_info.name):
         shutil.copytree(place.site / name, site / name, copy_function=link_or_copy, ignore=ignore)
 

@@ -14,8 +14,8 @@ from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.digest import sha256_hex
 from vllm_patchkit.errors import HostError, UsageError, WheelError
 from vllm_patchkit.host.files import file_sha256
-
-RECORDS = "vllm_patchkit"
+from vllm_patchkit.stack.applied import APPLIED_FOLDER
+from vllm_patchkit.stack.folder import LOCK
 
 Event = dict[str, Any]
 """What the worker reports: one line of JSON, with its kind under ``event``."""
@@ -84,13 +84,14 @@ def read_locks(wheel: Path) -> dict[str, str]:
             locks = {
                 Path(name).parent.name: sha256_hex(archive.read(name))
                 for name in (member.name for member in archive.members)
-                if f".dist-info/{RECORDS}/" in name and name.endswith("/lock.json")
+                if f".dist-info/{APPLIED_FOLDER}/" in name and name.endswith(f"/{LOCK}")
             }
     except WheelError as error:
         raise WheelError(f"{wheel} cannot be read as a wheel: {error}") from error
     if not locks:
         raise WheelError(
-            f"wrong artifact: {wheel.name} was never patched (its dist-info has no {RECORDS}/)",
+            f"wrong artifact: {wheel.name} was never patched (its dist-info has no "
+            f"{APPLIED_FOLDER}/)",
             hint="build a patched wheel with: vllm-patchkit wheel",
         )
     return locks

@@ -9,7 +9,8 @@ from typing import Any
 from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import UsageError
 from vllm_patchkit.launch.session import Packages, listen
-from vllm_patchkit.launch.subject import RECORDS, Subject
+from vllm_patchkit.launch.subject import Subject
+from vllm_patchkit.stack.applied import APPLIED_FOLDER
 
 STAGE = "names"
 REGISTRY = "vllm/model_executor/models/registry.py"
@@ -35,7 +36,7 @@ def read_claims(wheel: Path) -> dict[str, bytes]:
         return {
             name: archive.read(name)
             for name in (member.name for member in archive.members)
-            if f".dist-info/{RECORDS}/" in name
+            if f".dist-info/{APPLIED_FOLDER}/" in name
             or name.endswith(".dist-info/RECORD")
             or name == REGISTRY
         }
