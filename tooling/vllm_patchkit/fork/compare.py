@@ -8,8 +8,8 @@ from pathlib import Path
 from vllm_patchkit.errors import CommandFailed, UsageError
 from vllm_patchkit.fork.edit import load_stack
 from vllm_patchkit.fork.folder import read_folder, replace_folder
-from vllm_patchkit.fork.store.git import Repository, git_environment
-from vllm_patchkit.fork.store.history import previous_state
+from vllm_patchkit.fork.store.git import Repository, git_environment, open_repository
+from vllm_patchkit.fork.store.history import previous_state, read_state
 from vllm_patchkit.fork.store.repository import open_store
 from vllm_patchkit.host.process import run
 from vllm_patchkit.host.terminal import Console
@@ -62,16 +62,13 @@ def _former_folder(store: Repository, folder: Path, revision: str | None, place:
 
 
 def _files_at(folder: Path, revision: str) -> dict[str, bytes]:
-    words = ("ls-tree", "-r", "-z", "--full-tree", f"{revision}:./")
+    words = ("rev-parse", "--absolute-git-dir", "--show-prefix")
     try:
-        listed = run(["git", "-C", folder, *words], env=git_environment())
+        said = run(["git", "-C", folder, *words], env=git_environment())
+        git_dir, prefix = said.decode("utf-8", "surrogateescape").split("\n")[:2]
+        with open_repository(Path(git_dir)) as repository:
+            return read_state(repository, f"{revision}:{prefix}")
     except CommandFailed as failure:
         raise UsageError(
             f"{folder} has no version at {revision}", hint=failure.stderr_tail.strip()
         ) from None
-    files = {}
-    for record in listed.split(b"\0")[:-1]:
-        info, name = record.decode("utf-8", "surrogateescape").split("\t", 1)
-        blob = info.split()[2]
-        files[name] = run(["git", "-C", folder, "cat-file", "blob", blob], env=git_environment())
-    return files
