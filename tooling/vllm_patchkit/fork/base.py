@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from vllm_patchkit.archive import zipformat
@@ -24,6 +24,7 @@ from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.stack.model import Base
 from vllm_patchkit.stack.modes import mode_of
 from vllm_patchkit.wheel.fetch import fetch_release, keep_wheel
+from vllm_patchkit.wheel.metadata import normalize_name
 from vllm_patchkit.wheel.pins import WheelInput
 
 COMPILED = (".so", ".pyd", ".dll", ".dylib", ".a", ".o", ".cubin", ".fatbin", ".pyc")
@@ -99,7 +100,7 @@ def parse_base(
             f"{text!r} does not name a release",
             hint="write DISTRIBUTION==VERSION (vllm==0.11.0), or the path of a wheel",
         )
-    return BaseSpec(distribution=canonicalize_name(name.strip()), version=version.strip())
+    return BaseSpec(distribution=normalize_name(name.strip()), version=version.strip())
 
 
 def version_of(text: str) -> Version | None:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.fork.base import BaseSpec, BaseTree, load_base, parse_base
 from vllm_patchkit.fork.commits import describe_quoted, read_commits
@@ -47,6 +45,7 @@ from vllm_patchkit.stack.metadata import parse_metadata
 from vllm_patchkit.stack.model import Stack
 from vllm_patchkit.stack.read import read_stack
 from vllm_patchkit.wheel.fetch import keep_wheel
+from vllm_patchkit.wheel.metadata import normalize_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +86,7 @@ def take_base(folder: Path, wheel: Path, console: Console) -> None:
     """
     base = parse_metadata(require_stack_folder(folder)[METADATA], str(folder / METADATA)).base
     spec = parse_base(str(wheel))
-    if (spec.distribution, spec.version) != (canonicalize_name(base.distribution), base.version):
+    if (spec.distribution, spec.version) != (normalize_name(base.distribution), base.version):
         raise UsageError(f"{wheel} is {spec}; {folder.name} is cut from {BaseSpec.of_base(base)}")
     digest = keep_wheel(wheel, console)
     if base.sha256 not in ("", digest):

@@ -17,11 +17,12 @@ from typing import Any
 from urllib.error import URLError
 from urllib.parse import unquote, urljoin, urlsplit
 
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from vllm_patchkit.errors import NoRanges, PatchkitError
 from vllm_patchkit.host.process import isolated, run
+from vllm_patchkit.wheel.metadata import normalize_name
 from vllm_patchkit.wheel.ranges import RangeReader, open_url
 
 DEFAULT_INDEX = "https://pypi.org/simple"
@@ -77,7 +78,7 @@ def open_release(distribution: str, version: str) -> RangeReader:
     except (PatchkitError, OSError) as error:
         raise NoRanges(f"pip's settings cannot be had: {error}") from None
     for url in urls:
-        links = _read_index(f"{url.rstrip('/')}/{canonicalize_name(distribution)}/", context)
+        links = _read_index(f"{url.rstrip('/')}/{normalize_name(distribution)}/", context)
         found = choose_wheel(links, distribution, version)
         if found is not None:
             return RangeReader(found.url, found.name, context)
@@ -161,4 +162,4 @@ def _is_of(file: str, distribution: str, version: str) -> bool:
         name, found, _, _ = parse_wheel_filename(file)
     except InvalidWheelFilename:
         return False
-    return name == canonicalize_name(distribution) and found == Version(version)
+    return name == normalize_name(distribution) and found == Version(version)

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from vllm_patchkit.errors import StackError
+from vllm_patchkit.wheel.metadata import normalize_name
 from vllm_patchkit.wheel.requirements import listed_requirements
 
 Ranges = dict[str, list[Requirement]]
@@ -39,13 +39,13 @@ def narrowing_faults(requires: Sequence[str], metadata: bytes) -> Iterator[str]:
     base: Ranges = {}
     for text in listed_requirements(metadata):
         if (found := _parse(text)) is not None:
-            base.setdefault(canonicalize_name(found.name), []).append(found)
+            base.setdefault(normalize_name(found.name), []).append(found)
     seen: set[tuple[str, str]] = set()
     for text in requires:
         fault = _fault(text, base)
         requirement = _parse(text)
         if requirement is not None:
-            key = (canonicalize_name(requirement.name), str(requirement.marker))
+            key = (normalize_name(requirement.name), str(requirement.marker))
             fault = "the distribution stands there twice" if key in seen else fault
             seen.add(key)
         if fault is not None:
@@ -69,7 +69,7 @@ def _fault(text: str, base: Ranges) -> str | None:
         return "belongs to an extra; extras are the base's"
     if any(clause.operator == "===" for clause in requirement.specifier):
         return "=== compares text; name a range of versions"
-    known = base.get(canonicalize_name(requirement.name))
+    known = base.get(normalize_name(requirement.name))
     if known is None:
         possible = any(_points(requirement.specifier, requirement.specifier))
         return None if possible else "no version satisfies it"

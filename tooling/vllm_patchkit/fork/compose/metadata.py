@@ -8,6 +8,7 @@ from dataclasses import replace
 from packaging.requirements import InvalidRequirement, Requirement
 
 from vllm_patchkit.stack.model import Metadata, Probe, Stack
+from vllm_patchkit.wheel.metadata import normalize_name
 
 
 def make_title(name: str, label: str, parents: Sequence[Stack]) -> Metadata:
@@ -38,7 +39,7 @@ def merge_requires(requires: Iterable[str]) -> list[str]:
         except InvalidRequirement:
             merged[text, ""] = text
             continue
-        key = found.name.lower().replace("_", "-").replace(".", "-"), str(found.marker)
+        key = normalize_name(found.name), str(found.marker)
         known = merged.setdefault(key, found)
         if isinstance(known, Requirement) and known is not found:
             known.specifier &= found.specifier
