@@ -157,8 +157,8 @@ def _find_commit(store: Repository, spec: BaseSpec, digest: str) -> str | None:
     return commit
 
 
-def _ref_of(spec: BaseSpec, digest: str) -> str:
-    source = digest or (spec.pin.sha256 if spec.pin else "registry")
+def _ref_of(spec: BaseSpec, source: str) -> str:
+    source = source or (spec.pin.sha256 if spec.pin else "registry")
     version = re.sub(r"[^0-9A-Za-z.+]", "-", spec.version)
     return f"refs/bases/{spec.distribution}/{version}/{source}"
 
@@ -269,6 +269,5 @@ def _load_checkout(store: Repository, spec: BaseSpec) -> BaseTree:
     ).decode().strip()  # fmt: skip
     author = Person("upstream", "upstream@localhost.invalid", date)
     commit = store.write_commit(tree, [], author, f"{spec}\n\nRoot: {root}\n")
-    version = re.sub(r"[^0-9A-Za-z.+]", "-", spec.version)
-    store.run("update-ref", f"refs/bases/{spec.distribution}/{version}/checkout", commit)
+    store.run("update-ref", _ref_of(spec, "checkout"), commit)
     return BaseTree(spec=spec, commit=commit, root=root, date=date)

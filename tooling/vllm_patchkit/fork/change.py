@@ -18,6 +18,7 @@ from vllm_patchkit.fork.store.worktree import require_no_session
 from vllm_patchkit.host.files import list_files
 from vllm_patchkit.host.process import capture
 from vllm_patchkit.host.terminal import Console
+from vllm_patchkit.stack.modes import mode_of
 
 SKIPPED_FOLDERS = {"__pycache__", ".git", ".vllm-patchkit"}
 
@@ -100,7 +101,7 @@ def _list_files(place: Path, root: str) -> Iterator[str]:
 def _read(file: Path) -> File | None:
     if file.stat().st_size > MAX_FILE_BYTES:
         return None
-    return File(file.read_bytes(), "100755" if file.stat().st_mode & 0o100 else "100644")
+    return File(file.read_bytes(), mode_of(executable=bool(file.stat().st_mode & 0o100)))
 
 
 def _compare(

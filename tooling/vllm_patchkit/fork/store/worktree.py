@@ -222,7 +222,7 @@ def create_work_tree(
         fresh.rename(place)
     if remember:
         _remember(session)
-    return open_work_tree(session)
+    return Repository(session.git_dir, session.work_tree)
 
 
 def _remember(session: Session) -> None:
@@ -230,11 +230,6 @@ def _remember(session: Session) -> None:
     pointer.parent.mkdir(exist_ok=True)
     document = {"work_tree": str(session.work_tree.resolve())}
     replace_file(pointer, json.dumps(document).encode() + b"\n")
-
-
-def open_work_tree(session: Session) -> Repository:
-    """Return the session's repository."""
-    return Repository(session.git_dir, session.work_tree)
 
 
 def _configure(work_tree: Path) -> None:
