@@ -23,7 +23,7 @@ from vllm_patchkit.cli import main
 from vllm_patchkit.errors import HostError
 from vllm_patchkit.operations.targets import apply, status
 from vllm_patchkit.transaction.disk import Disk
-from vllm_patchkit.transaction.lock import hold
+from vllm_patchkit.transaction.journal import hold
 
 # Every step is tried by tests/integration/test_crash_everywhere.py.
 STRIDE = 17

@@ -8,6 +8,8 @@ from itertools import chain
 
 from vllm_patchkit.errors import TargetError
 from vllm_patchkit.inplace.changes import (
+    METADATA_BEFORE,
+    RECORD_BEFORE,
     Changes,
     changed_modes,
     describe_changes,
@@ -31,8 +33,6 @@ from vllm_patchkit.transaction import journal
 from vllm_patchkit.transaction.commit import commit, make_plan
 from vllm_patchkit.transaction.disk import Disk
 from vllm_patchkit.transaction.journal import Operation
-from vllm_patchkit.transaction.lock import hold
-from vllm_patchkit.transaction.originals import METADATA_BEFORE, RECORD_BEFORE
 from vllm_patchkit.transaction.recover import recover
 from vllm_patchkit.wheel.record import update_record
 from vllm_patchkit.wheel.requirements import add_requirements, remove_requirements
@@ -87,7 +87,7 @@ def changing(
             )
         yield None
         return
-    with hold(target.root):
+    with journal.hold(target.root):
         found_journal = journal.read_journal(target.root / target.state)
         if found_journal is None:
             # Dying between two mkdirs leaves no more than this.

@@ -1,10 +1,15 @@
 """What an apply or a revert will change, as values. Pure.
 
 A change is ``path -> (content before, content after)``; None stands for no file.
+
+What was there before a target was patched lies beside ``applied.json``: the originals bring files
+back that were edited since, ``RECORD`` and ``METADATA`` come back byte for byte. A wheel that was
+built patched has none of them: its base is another wheel.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from vllm_patchkit.diff.model import FileDiff, Read
@@ -13,12 +18,6 @@ from vllm_patchkit.stack.locked import LockedStack
 from vllm_patchkit.stack.modes import EXECUTABLE, mode_of, modes_after
 from vllm_patchkit.targets.answers import FileChange
 from vllm_patchkit.targets.tree import Folder
-from vllm_patchkit.transaction.originals import (
-    METADATA_BEFORE,
-    ORIGINALS,
-    RECORD_BEFORE,
-    pack_originals,
-)
 from vllm_patchkit.wheel.record import update_record
 from vllm_patchkit.wheel.requirements import (
     add_requirements,
@@ -26,6 +25,10 @@ from vllm_patchkit.wheel.requirements import (
     remove_requirements,
 )
 
+ORIGINALS = "originals.zip"
+RECORD_BEFORE = "RECORD.before"
+METADATA_BEFORE = "METADATA.before"
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 Changes = dict[str, "tuple[bytes | None, bytes | None]"]
 
 
@@ -75,6 +78,31 @@ def kept_files(
     if metadata_before is not None:
         files[METADATA_BEFORE] = metadata_before
     return files
+
+
+def pack_originals(originals: Mapping[str, bytes]) -> bytes:
+    """Return the files that were there before as a zip file; the same input, the same bytes."""
+    import zipfile
+
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for path in sorted(originals):
+            archive.writestr(zipfile.ZipInfo(path, ZIP_TIME), originals[path])
+    return stream.getvalue()
+
+
+def unpack_originals(data: bytes) -> dict[str, bytes]:
+    """Return the files that ``pack_originals`` packed.
+
+    :raises ValueError: they are damaged.
+    """
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+    except zipfile.BadZipFile as error:
+        raise ValueError(str(error)) from error
 
 
 def restored_metadata(

@@ -12,6 +12,9 @@ from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.host.files import replace_file
 from vllm_patchkit.inplace.apply import changing, commit_changes
 from vllm_patchkit.inplace.changes import (
+    METADATA_BEFORE,
+    ORIGINALS,
+    RECORD_BEFORE,
     Changes,
     changed_modes,
     describe_changes,
@@ -19,6 +22,7 @@ from vllm_patchkit.inplace.changes import (
     restored_metadata,
     restored_record,
     settle,
+    unpack_originals,
 )
 from vllm_patchkit.stack.applied import Applied
 from vllm_patchkit.stack.apply import apply_patches
@@ -36,12 +40,6 @@ from vllm_patchkit.targets.records import (
 from vllm_patchkit.targets.state import Report, check_target
 from vllm_patchkit.targets.tree import TREE_STATE, Folder
 from vllm_patchkit.transaction.disk import Disk
-from vllm_patchkit.transaction.originals import (
-    METADATA_BEFORE,
-    ORIGINALS,
-    RECORD_BEFORE,
-    unpack_originals,
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,6 @@ from vllm_patchkit.targets.records import read_all_applied, read_applied, title_
 from vllm_patchkit.targets.state import FileVerdict, Report, check_target
 from vllm_patchkit.targets.tree import Folder
 from vllm_patchkit.transaction import journal
-from vllm_patchkit.transaction.lock import is_held
 from vllm_patchkit.wheel.requirements import add_requirements, missing_requirements
 
 LEFTOVER_SUFFIXES = (".rej", ".orig")
@@ -83,7 +82,7 @@ def find_interruption(target: Target) -> Interruption | None:
     found = journal.read_journal(target.root / target.state)
     if found is None:
         return None
-    running = is_held(target.root)
+    running = journal.is_held(target.root)
     if found.plan is None:
         return Interruption(title="a transaction in preparation", operation=None, running=running)
     return Interruption(title=found.plan.title, operation=found.plan.operation, running=running)

@@ -8,19 +8,23 @@ The folder ``journal/`` lies beside the applied records and exists only while a 
 ``rollback.json``  the same plan, once it was decided to go back; there is no way forward any more
 
 Without either file nothing of the target was touched. The rename that creates ``plan.json`` and
-the unlink that removes it are the two moments that matter.
+the unlink that removes it are the two moments that matter. One process at a time has one: it holds
+the target's root.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from vllm_patchkit.diff.paths import require_plain
-from vllm_patchkit.errors import TargetError
+from vllm_patchkit.errors import HostError, TargetError
+from vllm_patchkit.host import files
 
 Operation = Literal["apply", "revert"]
 Direction = Literal["plan", "rollback"]
@@ -122,3 +126,32 @@ def read_journal(state: Path) -> Journal | None:
             ) from error
         return Journal(folder=folder, plan=plan, direction=direction)
     return Journal(folder=folder, plan=None)
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other processes from changing the target while the block runs.
+
+    :raises TargetError: another process holds it.
+    :raises HostError: it cannot be opened, or its file system has no locks.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(files.hold(folder, wait=False))
+        except BlockingIOError:
+            raise TargetError(
+                f"another vllm-patchkit process is changing {folder}",
+                hint="wait until it has ended, then try again",
+            ) from None
+        except OSError as error:
+            raise HostError(f"{folder} cannot be locked: {error.strerror}") from error
+        yield
+
+
+def is_held(folder: Path) -> bool:
+    """Return whether another process is changing the target now."""
+    try:
+        with hold(folder):
+            return False
+    except TargetError:
+        return True
