@@ -10,8 +10,8 @@ from vllm_patchkit.launch.subject import Subject
 from vllm_patchkit.smoke import upstream
 from vllm_patchkit.smoke.options import SmokeOptions, UpstreamTests
 from vllm_patchkit.smoke.report import Report
+from vllm_patchkit.smoke.table import render_tests
 from vllm_patchkit.smoke.upstream import UpstreamComparison, compare_tests, run_upstream
-from vllm_patchkit.smoke.upstream_table import render_tests
 
 TESTS = UpstreamTests(sdist="/x/vllm-1.tar.gz", sha256="ab" * 32, touched=("vllm.envs",))
 OPTIONS = SmokeOptions(upstream=TESTS)
