@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vllm_patchkit.archive.flaws import require_no_flaws
 from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import CommandFailed, HostError, PatchkitError, UsageError, WheelError
 from vllm_patchkit.host.files import file_sha256
@@ -14,9 +13,8 @@ from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.release.checksums import parse_checksums
 from vllm_patchkit.release.make import CHECKSUMS, NOTES, statements
 from vllm_patchkit.release.signing import BUNDLE_SUFFIX, bundle_of, verify_signature
+from vllm_patchkit.wheel.contents import read_contents
 from vllm_patchkit.wheel.integrity import require_sound
-from vllm_patchkit.wheel.metadata import WheelName
-from vllm_patchkit.wheel.record import check_rows, parse_record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,13 +91,8 @@ def _check_wheel(wheel: Path) -> Iterator[Check]:
 
 
 def _require_sound_wheel(wheel: Path) -> None:
-    record = f"{WheelName.parse(wheel.name).stem}.dist-info/RECORD"
     with Archive(wheel) as archive:
-        sizes = {member.name: member.size for member in archive.members if member.name != record}
-        rows, flaws = parse_record(archive.read(record), record)
-        flaws += check_rows(rows, sizes)
-        require_no_flaws(wheel.name, flaws)
-        require_sound(archive, rows, Console(quiet=True))
+        require_sound(archive, read_contents(archive).rows, Console(quiet=True))
 
 
 def _signed(folder: Path) -> Iterator[str]:
