@@ -22,7 +22,7 @@ from timing import Row, Sample, run, take_turns
 
 from vllm_patchkit.stack.read import find_stack, read_stack
 from vllm_patchkit.wheel.fetch import fetch_input
-from vllm_patchkit.wheel.pins import find_base
+from vllm_patchkit.wheel.pins import find_pin
 
 TURNS = 9
 PEER_TURNS = 3
@@ -37,7 +37,7 @@ def measure(work: Path, stack_name: str) -> Iterator[Row]:
     """Yield the rows of this benchmark; ``work`` is an empty folder on the disk to measure."""
     folder = find_stack(stack_name)
     stack = read_stack(folder)
-    entry = find_base(stack.base)
+    entry = find_pin(stack.base)
     assert entry is not None
     site = _install(fetch_input(entry.name), work / "site-packages")
     patches = [folder / patch.name for patch in stack.patches]

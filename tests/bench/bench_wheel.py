@@ -11,7 +11,7 @@ from timing import Row, Sample, run, take_turns
 
 from vllm_patchkit.stack.read import find_stack, read_stack
 from vllm_patchkit.wheel.fetch import fetch_input
-from vllm_patchkit.wheel.pins import find_base
+from vllm_patchkit.wheel.pins import find_pin
 
 TURNS = 5
 MEMORY_LIMIT = 128 << 20
@@ -21,7 +21,7 @@ def measure(work: Path, stack_name: str) -> Iterator[Row]:
     """Yield the rows of this benchmark; ``work`` is an empty folder on the disk to measure."""
     folder = find_stack(stack_name)
     stack = read_stack(folder)
-    base = fetch_input(find_base(stack.base).name)
+    base = fetch_input(find_pin(stack.base).name)
     out = work / "out"
 
     def build() -> Sample:

@@ -16,7 +16,7 @@ from vllm_patchkit.wheel import download, fetch, pins
 from vllm_patchkit.wheel.fetch import fetch_input
 from vllm_patchkit.wheel.flavor import find_flavor, python_tags, read_flavors
 from vllm_patchkit.wheel.metadata import WheelName
-from vllm_patchkit.wheel.pins import find_base, find_input, read_inputs
+from vllm_patchkit.wheel.pins import find_input, find_pin, read_inputs
 
 BASE = f"vllm-0.11.0-{TAGS}.whl"
 
@@ -118,7 +118,7 @@ def test_an_unknown_name_lists_the_known_ones(cache: Path) -> None:
         fetch_input("x")
     assert "base, cpu-312" in (caught.value.hint or "")
     with pytest.raises(UsageError, match=r"no wheel of vllm 9 is pinned"):
-        find_base(Base(distribution="vllm", version="9", root=""))
+        find_pin(Base(distribution="vllm", version="9", root=""))
 
 
 class TestShippedTable:

@@ -44,7 +44,7 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace, console: Console) -> int:
     """Look, and print."""
-    origin = find_base(args.paths, args.distribution, args.release, console)
+    origin = look_around(args.paths, args.distribution, args.release, console)
     document = {
         "best": origin.best.spec.version if origin.best else None,
         "verdict": origin.verdict,
@@ -57,7 +57,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     return ExitCode.OK if sound else ExitCode.FAILED
 
 
-def find_base(
+def look_around(
     paths: Sequence[Path],
     distribution: str,
     releases: Sequence[str],

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllm_patchkit.cli import options
-from vllm_patchkit.cli.base import find_base, print_origin
+from vllm_patchkit.cli.base import look_around, print_origin
 from vllm_patchkit.cli.parser import take_inputs, whole
 from vllm_patchkit.cli.rebase import print_rebased
 from vllm_patchkit.cli.refresh import print_published
@@ -86,7 +86,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         return _resume(args, console)
     _require_call(args)
     if args.base == "?":
-        return _find_base(args, console)
+        return _say_base(args, console)
     result, notes = _import(args, _rules(args), console)
     if isinstance(result, Rebased):
         _print_notes(notes, console)
@@ -163,13 +163,13 @@ def _print_notes(notes: Sequence[Note], console: Console) -> None:
         console.note(f"{console.style(note.kind, 'yellow', console.err):9} {note}")
 
 
-def _find_base(args: argparse.Namespace, console: Console) -> int:
+def _say_base(args: argparse.Namespace, console: Console) -> int:
     """Say which release the patches were cut from; nothing is imported."""
     from shlex import quote
 
     words = " ".join(quote(str(path)) for path in args.paths)
     hint = f"vllm-patchkit base {words} --release 0.11.0 --release 0.10.2 fetches some to look at"
-    origin = find_base(args.paths, "vllm", (), console, hint=hint)
+    origin = look_around(args.paths, "vllm", (), console, hint=hint)
     print_origin(origin, console)
     if origin.best is not None:
         console.note(f"nothing was imported yet: import --base {origin.best.spec.distribution}=="

@@ -143,7 +143,7 @@ def load_base(store: Repository, spec: BaseSpec, console: Console) -> BaseTree:
     return _describe(store, spec, commit)
 
 
-def find_base(store: Repository, spec: BaseSpec) -> BaseTree | None:
+def find_stored(store: Repository, spec: BaseSpec) -> BaseTree | None:
     """Return a release of a registry if it is in the store already."""
     commit = _find_commit(store, spec, "")
     return None if commit is None else _describe(store, spec, commit)

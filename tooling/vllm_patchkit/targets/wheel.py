@@ -10,7 +10,8 @@ from vllm_patchkit.errors import WheelError
 from vllm_patchkit.stack.applied import APPLIED_FOLDER
 from vllm_patchkit.stack.model import Base
 from vllm_patchkit.targets.model import Distribution, Kind
-from vllm_patchkit.wheel.metadata import normalize_name, parse_name_and_version
+from vllm_patchkit.wheel.contents import find_dist_info, require_distribution
+from vllm_patchkit.wheel.metadata import parse_name_and_version
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,8 +54,8 @@ def open_wheel(path: Path, base: Base) -> WheelTarget:
     """
     archive = Archive(path)
     try:
-        distribution = _read_distribution(archive, path)
-        _require_base(distribution, base, path)
+        distribution = _read_distribution(archive)
+        require_distribution(archive, distribution.name, base)
     except BaseException:
         archive.close()
         raise
@@ -62,19 +63,9 @@ def open_wheel(path: Path, base: Base) -> WheelTarget:
     return WheelTarget(location=path, distribution=distribution, state=state, archive=archive)
 
 
-def _require_base(distribution: Distribution, base: Base, path: Path) -> None:
-    wanted = [normalize_name(name) for name in (base.distribution, *base.aliases)]
-    if normalize_name(distribution.name) not in wanted:
-        raise WheelError(f"{path} is a wheel of {distribution.name}, not of {base.distribution}")
-
-
-def _read_distribution(archive: Archive, path: Path) -> Distribution:
-    folders = {name.partition("/")[0] for name in (one.name for one in archive.members)}
-    infos = sorted(name for name in folders if name.endswith(".dist-info"))
-    if len(infos) != 1:
-        raise WheelError(f"{path} has {len(infos)} dist-info folders, where a wheel has one")
-    member = f"{infos[0]}/METADATA"
-    headers = parse_name_and_version(archive.read(member)) if archive.find(member) else None
+def _read_distribution(archive: Archive) -> Distribution:
+    folder = find_dist_info(archive, "METADATA")
+    headers = parse_name_and_version(archive.read(f"{folder}/METADATA"))
     if headers is None:
-        raise WheelError(f"{path}: {member} is missing or names no distribution")
-    return Distribution(name=headers[0], version=headers[1], dist_info=infos[0])
+        raise WheelError(f"{archive.path}: {folder}/METADATA names no distribution")
+    return Distribution(name=headers[0], version=headers[1], dist_info=folder)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vllm_patchkit.archive.flaws import Flaw, FlawKind, require_no_flaws
 from vllm_patchkit.archive.reader import Archive
 from vllm_patchkit.errors import WheelError
+from vllm_patchkit.stack.model import Base
 from vllm_patchkit.wheel.metadata import WheelName, find_header, header, normalize_name
 from vllm_patchkit.wheel.record import SIGNATURES, RecordRow, check_rows, parse_record
 
@@ -57,7 +58,7 @@ def read_contents(archive: Archive) -> WheelContents:
         contradict each other.
     """
     name = WheelName.parse(archive.path.name)
-    dist_info = _find_dist_info(archive)
+    dist_info = find_dist_info(archive, "METADATA", "WHEEL", "RECORD")
     metadata = archive.read(f"{dist_info}/METADATA")
     distribution, version = header(metadata, "Name"), header(metadata, "Version")
     rows, flaws = parse_record(archive.read(f"{dist_info}/RECORD"), f"{dist_info}/RECORD")
@@ -82,7 +83,12 @@ def read_contents(archive: Archive) -> WheelContents:
     )
 
 
-def _find_dist_info(archive: Archive) -> str:
+def find_dist_info(archive: Archive, *needed: str) -> str:
+    """Return the name of a wheel's dist-info folder.
+
+    :param needed: files that it must have.
+    :raises WheelError: there is not exactly one, or it lacks one of them.
+    """
     tops = {member.name.partition("/")[0] for member in archive.members}
     found = sorted(top for top in tops if top.endswith(".dist-info"))
     if len(found) != 1:
@@ -90,7 +96,7 @@ def _find_dist_info(archive: Archive) -> str:
         require_no_flaws(archive.path.name, [Flaw(FlawKind.DIST_INFO, text)])
     missing = [
         Flaw(FlawKind.DIST_INFO, f"{found[0]}/{name} is missing")
-        for name in ("METADATA", "WHEEL", "RECORD")
+        for name in needed
         if archive.find(f"{found[0]}/{name}") is None
     ]
     require_no_flaws(archive.path.name, missing)
@@ -107,13 +113,13 @@ def _recorded_sizes(archive: Archive, dist_info: str) -> dict[str, int]:
     }
 
 
-def require_distribution(contents: WheelContents, accepted: tuple[str, ...]) -> None:
-    """Do nothing if the wheel is of one of the distributions.
+def require_distribution(archive: Archive, distribution: str, base: Base) -> None:
+    """Do nothing if a wheel is of a base's distribution, or of one of its aliases.
 
     :raises WheelError: it is of another.
     """
-    if normalize_name(contents.distribution) not in map(normalize_name, accepted):
+    accepted = (base.distribution, *base.aliases)
+    if normalize_name(distribution) not in map(normalize_name, accepted):
         raise WheelError(
-            f"{contents.archive.path.name} is a wheel of {contents.distribution}, not of "
-            f"{' or '.join(accepted)}"
+            f"{archive.path.name} is a wheel of {distribution}, not of {' or '.join(accepted)}"
         )

@@ -16,12 +16,7 @@ from vllm_patchkit.wheel.contents import read_contents, require_distribution
 from vllm_patchkit.wheel.fetch import fetch_input, fetch_pinned
 from vllm_patchkit.wheel.flavor import find_flavor
 from vllm_patchkit.wheel.integrity import require_sound
-from vllm_patchkit.wheel.pins import (
-    WheelInput,
-    find_base,
-    find_input,
-    read_inputs,
-)
+from vllm_patchkit.wheel.pins import WheelInput, find_input, find_pin, read_inputs
 from vllm_patchkit.wheel.provenance import Material, Role
 from vllm_patchkit.wheel.recipe import Order, Part, Recipe
 
@@ -51,7 +46,7 @@ def find_ingredients(order: Order, base: Path | None, console: Console) -> list[
     :param base: a wheel to use instead of the pinned one.
     """
     if base is None:
-        entry: WheelInput | None = find_base(order.source.stack.base)
+        entry: WheelInput | None = find_pin(order.source.stack.base)
         assert entry is not None
         path = fetch_pinned(entry, console)
     else:
@@ -91,7 +86,6 @@ def open_recipe(
     :param base_archive: the base, where somebody has it open already and will close it.
     :raises WheelError: one of them is malformed, or of the wrong distribution.
     """
-    base = order.source.stack.base
     with ExitStack() as opened:
         parts: dict[Role, Part] = {}
         for ingredient in ingredients:
@@ -99,7 +93,8 @@ def open_recipe(
             if archive is None:
                 archive = opened.enter_context(Archive(ingredient.path))
             parts[ingredient.role] = _open_part(archive, ingredient, console)
-        require_distribution(parts["base"].contents, (base.distribution, *base.aliases))
+        found = parts["base"].contents
+        require_distribution(found.archive, found.distribution, order.source.stack.base)
         yield Recipe(
             source=order.source,
             flavor=order.flavor,

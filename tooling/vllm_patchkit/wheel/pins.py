@@ -86,7 +86,7 @@ def find_input(name: str) -> WheelInput:
     return inputs[name]
 
 
-def find_base(base: Base) -> WheelInput:
+def find_pin(base: Base) -> WheelInput:
     """Return the wheel that a stack was cut from, as it or ``inputs.toml`` pins it.
 
     :raises UsageError: it is not pinned.

@@ -14,7 +14,7 @@ from packaging.version import Version
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.digest import blob_id
 from vllm_patchkit.errors import NoRanges, PatchFormatError, PatchkitError, WheelError
-from vllm_patchkit.fork.base import BaseSpec, find_base, load_base, version_of
+from vllm_patchkit.fork.base import BaseSpec, find_stored, load_base, version_of
 from vllm_patchkit.fork.glance import Release, open_file, open_remote, stored_release
 from vllm_patchkit.fork.intake.layout import parse_any, place_files
 from vllm_patchkit.fork.intake.mailbox import RawPatch
@@ -116,7 +116,7 @@ def _look(
     store: Repository, spec: BaseSpec, changes: Sequence[Change], console: Console
 ) -> dict[str, Fit]:
     """Return how well one release fits: read where it is at hand, in parts where it can be."""
-    stored = find_base(store, spec) if spec.wheel is None else None
+    stored = find_stored(store, spec) if spec.wheel is None else None
     if stored is not None:
         return _fit_release(stored_release(store, stored), changes)
     wheel = spec.wheel or find_release(spec.distribution, spec.version)
