@@ -92,7 +92,12 @@ def made_whole(place: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as name:
         fresh = Path(name) / place.name
         yield fresh
-        fresh.replace(place)
+        try:
+            fresh.replace(place)
+        except OSError:
+            # Another process has made the same folder meanwhile.
+            if not place.is_dir():
+                raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError
+from vllm_patchkit.host.files import made_whole
 from vllm_patchkit.host.process import run
 from vllm_patchkit.launch.subject import Subject
 from vllm_patchkit.stack.read import read_files, read_metadata
@@ -38,17 +38,16 @@ def write_checkpoint(stack: Path, subject: Subject, folder: Path) -> None:
         raise UsageError(f"{folder} exists already", hint="name a folder that does not")
     if not folder.resolve().parent.is_dir():
         raise UsageError(f"there is no {folder.parent}", hint="make it first")
-    with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=folder.resolve().parent) as name:
-        code, made = Path(name) / "code", Path(name) / "made"
+    with made_whole(folder.resolve()) as made:
+        code = made.with_name(f"{made.name}-code")
         for path, data in files.items():
             (code / path).parent.mkdir(parents=True, exist_ok=True)
             (code / path).write_bytes(data)
         words: list[str | Path] = [CODE, code, f"{package}.{MODULE}", made]
         try:
-            run([*subject.argv, *words], cwd=Path(name), timeout_s=WRITE_S)
+            run([*subject.argv, *words], cwd=made.parent, timeout_s=WRITE_S)
         except CommandFailed as error:
             raise HostError(
                 f"{subject.location} cannot write the checkpoint: {error.last_line}",
                 hint="give the environment of the patched vLLM, or ask: vllm-patchkit doctor",
             ) from error
-        made.rename(folder.resolve())

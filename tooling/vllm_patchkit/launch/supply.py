@@ -7,13 +7,12 @@ nothing of its own is replaced.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError
 from vllm_patchkit.host.cache import cache_dir
+from vllm_patchkit.host.files import made_whole
 from vllm_patchkit.host.process import isolated, run
 from vllm_patchkit.host.shipped import find_file, shipped_folders
 from vllm_patchkit.host.terminal import Console
@@ -43,18 +42,15 @@ def find_supply(python: str, console: Console) -> Path | None:
 
 def _fill(folder: Path, lock: Path) -> None:
     """Put what the lock names into ``folder``, which appears complete or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     words = [*isolated(sys.executable, "pip"), "install", "--quiet", "--disable-pip-version-check"]
     words += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--ignore-requires-python"]
-    with tempfile.TemporaryDirectory(prefix=".fill-", dir=folder.parent) as name:
-        place = Path(name) / "packages"
-        try:
-            # Pure Python: it serves any interpreter, whichever this one is.
-            run([*words, "--platform", "any", "--target", place, "--requirement", lock])
-        except CommandFailed as error:
-            raise HostError(
-                f"pip could not fetch what upstream's tests need: {error.last_line}",
-                hint=f"or install {', '.join(MODULES)} into the environment itself",
-            ) from None
-        if not folder.is_dir():
-            shutil.move(place, folder)
+    # Pure Python: it serves any interpreter, whichever this one is.
+    words += ["--platform", "any", "--requirement", lock]
+    try:
+        with made_whole(folder) as fresh:
+            run([*words, "--target", fresh])
+    except CommandFailed as error:
+        raise HostError(
+            f"pip could not fetch what upstream's tests need: {error.last_line}",
+            hint=f"or install {', '.join(MODULES)} into the environment itself",
+        ) from None
