@@ -102,7 +102,7 @@ def find_requirements(wheel_name: str) -> Path:
 
     :raises HostError: there is none.
     """
-    flavor = "cpu" if re.match(r"vllm[-_]cpu[-_]", wheel_name) or "cpu" in wheel_name else "cuda"
+    flavor = "cpu" if "cpu" in wheel_name else "cuda"
     folders = [*folders_around("wheels", Path.cwd()), *shipped_folders("wheels")]
     found = find_lock(flavor, wheel_name.split("-")[1], folders)
     if found is None:

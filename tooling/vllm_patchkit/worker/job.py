@@ -27,8 +27,8 @@ class Job:
     :param homes: stage -> stack that it is of, once there is a plan.
     :param required: stages without which nothing after them runs.
     :param model: a real checkpoint, or None for the tiny one.
-    :param artifact: what identifies the artifact: ``record_sha256`` of the lock that the wheel
-        holds, ``stack`` and ``digest`` that the caller expects; each may be missing.
+    :param artifact: what identifies the artifact: ``locks`` and ``digests``, see
+        ``identity.check_files``; each may be missing.
     :param bench: settings of the ``bench`` stage.
     :param upstream: of the ``upstream`` stage: ``sdist``, ``touched`` modules, ``only`` (names of
         files), ``supply`` (a folder of packages, or None) and ``limit_s`` of a file.
