@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import events
+from ..engine import make_arguments
 from ..job import Job
 from ..steps import Measured, Request, Run, measure
 
@@ -51,23 +52,18 @@ def load(job: Job, sequences: int) -> LLM:
     events.note(STAGE, "loading plain sequences")
     from vllm import LLM
 
-    dtype = job.dtype or ("float32" if job.device == "cpu" else "bfloat16")
-    arguments: dict[str, Any] = {
-        # vLLM's cache of compiled code goes by the path: a relative one is the same in every run.
-        "model": os.path.relpath(write_config(job.scratch / "bench-general")),
+    # vLLM's cache of compiled code goes by the path: a relative one is the same in every run.
+    model = Path(os.path.relpath(write_config(job.scratch / "bench-general")))
+    defaults: dict[str, Any] = {
         "load_format": "dummy",
         "skip_tokenizer_init": True,
-        "dtype": dtype,
-        "tensor_parallel_size": job.tensor_parallel_size,
-        "quantization": job.quantization,
+        "dtype": "float32" if job.device == "cpu" else "bfloat16",
         "max_model_len": 256,
         "max_num_seqs": max(sequences, 8),
-        "enforce_eager": job.eager or job.device == "cpu",
-        "seed": 0,
     }
     if job.device == "cuda":
-        arguments["gpu_memory_utilization"] = job.gpu_memory_utilization or 0.3
-    llm = LLM(**arguments)
+        defaults["gpu_memory_utilization"] = 0.3
+    llm = LLM(**make_arguments(job, model, defaults))
     seconds = round(time.monotonic() - started, 2)
     events.send("bench", kind="load", engine="plain", seconds=seconds)
     return llm
