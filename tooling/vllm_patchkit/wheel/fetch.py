@@ -43,7 +43,7 @@ def fetch_pinned(entry: WheelInput, console: Console | None = None) -> Path:
     if cached := cached_wheel(entry.file, entry.sha256, console):
         return cached
     pinned = read_inputs().get(entry.name) == entry
-    path = _input(entry.file) if pinned else kept_wheel(entry.sha256, entry.file)
+    path = inputs_folder() / entry.file if pinned else kept_wheel(entry.sha256, entry.file)
     if path.is_file():
         console.note(f"{path} is damaged (its sha256 is not the pinned one): fetching it again")
     # Starting programs is slow to import, and seldom needed.
@@ -61,16 +61,13 @@ def cached_wheel(file: str, sha256: str, console: Console) -> Path | None:
     A file is trusted when its stamp says that these very bytes (size, modification time, inode)
     were hashed before; otherwise it is hashed now.
     """
-    places = (kept_wheel(sha256, file), _input(file))
+    places = (kept_wheel(sha256, file), inputs_folder() / file)
     return next((one for one in places if one.is_file() and _holds(one, sha256, console)), None)
 
 
-def _inputs() -> Path:
+def inputs_folder() -> Path:
+    """Return the folder of the cache that keeps files of releases under their own names."""
     return cache_dir() / "inputs"
-
-
-def _input(file: str) -> Path:
-    return _inputs() / file
 
 
 def _holds(path: Path, sha256: str, console: Console) -> bool:
@@ -99,7 +96,7 @@ def fetch_release(
         return kept
     from vllm_patchkit.wheel.download import download_release
 
-    folder = _inputs()
+    folder = inputs_folder()
     folder.mkdir(exist_ok=True)
     return download_release(distribution, version, folder, console)
 
@@ -107,7 +104,7 @@ def fetch_release(
 def find_release(distribution: str, version: str) -> Path | None:
     """Return a wheel of a release that is in the cache, whatever its bytes are."""
     stem = f"{distribution.replace('-', '_')}-{version}-"
-    kept = (path for path in _inputs().glob("*.whl") if path.name.lower().startswith(stem))
+    kept = (path for path in inputs_folder().glob("*.whl") if path.name.lower().startswith(stem))
     return min(kept, default=None)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from vllm_patchkit.errors import CommandFailed, HostError
-from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.files import file_sha256, made_whole
 from vllm_patchkit.host.process import run
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.wheel.download import pip_download, pip_environment, require_fetched
+from vllm_patchkit.wheel.fetch import inputs_folder
 from vllm_patchkit.wheel.pins import WheelInput, read_tables
 
 # pip asks a downloaded sdist for its requirements, of its build backend. This one answers instead,
@@ -42,9 +42,7 @@ def fetch_sdist(distribution: str, version: str, console: Console) -> Path:
     """
     pin = find_sdist(distribution, version)
     name = pin.file if pin else f"{distribution.replace('-', '_')}-{version}.tar.gz"
-    folder = cache_dir() / "inputs"
-    folder.mkdir(exist_ok=True)
-    path = folder / name
+    path = inputs_folder() / name
     if pin is None:
         console.note(f"no sdist of {distribution} {version} is pinned: taking the registry's")
     if not path.is_file() or (pin and file_sha256(path) != pin.sha256):
