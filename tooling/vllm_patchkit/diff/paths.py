@@ -63,6 +63,16 @@ def require_plain(path: str) -> str:
     return path
 
 
+def folders_above(path: str) -> list[str]:
+    """Return the folders that a file lies in, outermost first.
+
+    >>> folders_above("vllm/v1/request.py")
+    ['vllm', 'vllm/v1']
+    """
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
 def is_inside(path: str, root: str) -> bool:
     """Return whether ``path`` lies below ``root`` (``""`` is the whole tree)."""
     return not root or path.startswith(root.rstrip("/") + "/")

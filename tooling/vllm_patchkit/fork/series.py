@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vllm_patchkit.diff.apply import apply_diff
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.diff.modes import ORDINARY, apply_modes
+from vllm_patchkit.diff.paths import folders_above
 from vllm_patchkit.errors import HunkMismatch, PatchFormatError, StackError
 from vllm_patchkit.fork.commits import (
     Commit,
@@ -156,8 +157,7 @@ class TreeState:
         gone = {path for path, file in {**self._files, **files}.items() if file is None}
         held = {*self._entries, *self._files, *files} - gone
         for path in added:
-            above = [folder.as_posix() for folder in PurePosixPath(path).parents]
-            file = next((name for name in above if name in held), None)
+            file = next((name for name in folders_above(path)[::-1] if name in held), None)
             if file or any(name.startswith(f"{path}/") for name in held):
                 raise PatchFormatError(
                     f"{path}: the patch adds this file, but {file or path} is there already, "

@@ -14,6 +14,7 @@ from typing import Literal
 from vllm_patchkit.diff.apply import apply_diff
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.diff.parse import parse_diff
+from vllm_patchkit.diff.paths import folders_above
 from vllm_patchkit.errors import StackError, UsageError
 from vllm_patchkit.fork.rebase.carry import DIFF
 from vllm_patchkit.fork.rebase.merge import put_blobs
@@ -55,9 +56,7 @@ def place_of(path: str, changed: Collection[str]) -> str:
     >>> place_of("vllm/plug/a.py", {"vllm/plug", "vllm/plug/a.py"})
     'vllm/plug'
     """
-    parts = path.split("/")
-    above = ("/".join(parts[:count]) for count in range(1, len(parts)))
-    return next((folder for folder in above if folder in changed), path)
+    return next((folder for folder in folders_above(path) if folder in changed), path)
 
 
 def split_change(change: Change, way: Way, root: str) -> list[Change]:

@@ -6,8 +6,9 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from vllm_patchkit.diff.paths import folders_above
 from vllm_patchkit.digest import digest_or_none, sha256_hex
 from vllm_patchkit.errors import HostError, TargetError
 from vllm_patchkit.transaction.disk import Disk
@@ -181,5 +182,5 @@ def _missing_folders(root: Path, paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def _folders_above(paths: Iterable[str]) -> tuple[str, ...]:
-    folders = {str(folder) for path in paths for folder in PurePosixPath(path).parents} - {"."}
+    folders = {folder for path in paths for folder in folders_above(path)}
     return tuple(sorted(folders, key=lambda folder: (-folder.count("/"), folder)))

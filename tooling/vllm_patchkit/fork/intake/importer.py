@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vllm_patchkit.diff.format import format_diff
 from vllm_patchkit.diff.model import FileDiff
+from vllm_patchkit.diff.paths import folders_above
 from vllm_patchkit.errors import PatchFormatError, PatchkitError
 from vllm_patchkit.fork.base import BaseTree
 from vllm_patchkit.fork.commits import quoted_lines
@@ -54,7 +55,7 @@ def convert_patches(
     :raises PatchkitError: patches cannot be taken; lists all of the reasons.
     """
     entries = store.list_tree(base.commit)
-    folders = {path[:place] for path in entries for place in _slashes(path)}
+    folders = {folder for path in entries for folder in folders_above(path)}
     intake = Intake(
         store=store, base=base, rules=rules, tree=TreeState(store, entries), folders=folders,
         left_out={} if left_out is None else left_out,
@@ -70,10 +71,6 @@ def convert_patches(
     if not converted:
         raise PatchkitError(f"none of the patches changes a file of {base.spec}")
     return converted, intake.notes
-
-
-def _slashes(path: str) -> Iterator[int]:
-    return (match.start() for match in re.finditer("/", path))
 
 
 def _hint(refused: Sequence[Note], rules: Rules) -> str:

@@ -12,6 +12,7 @@ from typing import Literal
 from packaging.version import Version
 
 from vllm_patchkit.diff.model import FileDiff
+from vllm_patchkit.diff.paths import folders_above
 from vllm_patchkit.digest import blob_id
 from vllm_patchkit.errors import NoRanges, PatchFormatError, PatchkitError, WheelError
 from vllm_patchkit.fork.base import BaseSpec, find_stored, load_base, version_of
@@ -19,9 +20,8 @@ from vllm_patchkit.fork.glance import Release, open_file, open_remote, stored_re
 from vllm_patchkit.fork.intake.layout import parse_any, place_files
 from vllm_patchkit.fork.intake.mailbox import RawPatch
 from vllm_patchkit.fork.store.git import Repository
-from vllm_patchkit.host.cache import cache_dir
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.wheel.fetch import find_release
+from vllm_patchkit.wheel.fetch import find_release, inputs_folder
 
 Fit = Literal["same", "fits", "other", "absent"]
 # A file that a patch changes: the patch, and its diff of that file.
@@ -64,7 +64,7 @@ def releases_at_hand(store: Repository, distribution: str) -> list[str]:
     listed = store.text("for-each-ref", "--format=%(refname)", f"refs/bases/{distribution}/")
     versions = {line.split("/")[3] for line in listed.splitlines()}
     stem = distribution.replace("-", "_") + "-"
-    wheels = (cache_dir() / "inputs").glob(f"{stem}*.whl")
+    wheels = inputs_folder().glob(f"{stem}*.whl")
     versions |= {path.name[len(stem) :].partition("-")[0] for path in wheels}
     return sorted((one for one in versions if version_of(one)), key=Version)
 
@@ -141,8 +141,7 @@ def _read_changes(patches: Sequence[RawPatch]) -> Iterator[Change]:
 
 
 def _fit_release(release: Release, changes: Sequence[Change]) -> dict[str, Fit]:
-    parts = (path.split("/")[:-1] for path in release.paths)
-    folders = {"/".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
+    folders = {folder for path in release.paths for folder in folders_above(path)}
     placed: dict[str, FileDiff | None] = {}
     for patch, diff in changes:
         # A later patch to the same file starts from what the first one left.
