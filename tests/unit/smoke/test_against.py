@@ -97,7 +97,9 @@ def test_where_the_release_has_a_fault_nothing_is_compared():
     here, there = make(GOOD), make(("request-0", [9], None))
     here.scenarios[0]["known_fault"] = "the release answers wrongly"
     found = compare(here, there, own=())
-    assert [row.state for row in found.rows] == ["not compared"]
+    (row,) = found.rows
+    assert (row.state, row.first) == ("not compared", "the release answers wrongly")
+    assert row.to_json()["reason"] == row.first
     assert found.ok
 
 

@@ -19,6 +19,7 @@ BOUND = 1e-4
 class Row:
     """One scenario on both sides.
 
+    :param reason: why it was not compared: the fault of the release itself.
     :param differences: for each request that differs the place of the token, and both tokens.
     :param logprob_difference: the largest difference of a log probability that both sides report.
     :param step_ms: the median time of an engine's step, here and there.
@@ -27,6 +28,7 @@ class Row:
 
     scenario: str
     state: State
+    reason: str | None = None
     differences: tuple[str, ...] = ()
     logprob_difference: float | None = None
     step_ms: tuple[float | None, float | None] = (None, None)
@@ -34,8 +36,8 @@ class Row:
 
     @property
     def first(self) -> str | None:
-        """The first difference."""
-        return next(iter(self.differences), None)
+        """The first difference, or why there is none to find."""
+        return next(iter(self.differences), self.reason)
 
     def to_json(self) -> Json:
         """Return the row as JSON types."""
@@ -90,8 +92,8 @@ def _compare_scenario(
 ) -> Row:
     if here is None or there is None:
         return Row(scenario=name, state="only there" if here is None else "only here")
-    if here.get("known_fault"):
-        return Row(scenario=name, state="not compared")
+    if known := here.get("known_fault"):
+        return Row(scenario=name, state="not compared", reason=known)
     mine, theirs = _answers(patched, name), _answers(base, name)
     refused = find_refusals(mine, theirs)
     found = [*describe_refusals(refused), *find_differences(mine, theirs, besides=refused)]
