@@ -14,8 +14,12 @@ PARALLEL := --numprocesses auto --dist loadfile
 # Where files take minutes, in the tests' own order: the longest first.
 LONGEST_FIRST := $(PARALLEL) --no-loadscope-reorder
 
-# An environment without bytecode compiles 19 s of vLLM and torch in every process that imports them.
+# What an engine of the tests need not do again: compile vLLM's and torch's modules (19 s in every
+# process that imports them), the kernels of a graph that was compiled before (torch's cache goes by
+# the graph's content), and three programs that ask the compiler which vectors it knows (15 s).
 unexport PYTHONDONTWRITEBYTECODE
+integration stack smoke: export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/build/inductor
+integration stack smoke: export TORCHINDUCTOR_VEC_ISA_OK := 1
 
 # A wheel that was built already, to smoke or to put into an image, instead of building it.
 WHEEL ?=
@@ -88,7 +92,7 @@ container: $(VENV)/.ready build/wheel-cpu-cp311 build/wheelhouse-cpu/.ready ## b
 
 test: $(VENV)/.ready ## every test (as root, with packages and an engine of its own; INSTALL=no, ENGINE=no refuse)
 	ci/install-packages.sh
-	rm -rf build/junit
+	rm -rf build/junit build/inductor
 	ci/with-engine.sh $(SUITES) --keep-going --no-print-directory --jobs=2 --output-sync=target \
 		check property integration container stack; \
 		status=$$?; $(BIN)/python ci/total.py build/junit; exit $$status
