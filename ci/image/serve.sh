@@ -13,18 +13,20 @@ done
 [ -n "$socket" ] || exec vllm serve "$@"
 
 if [ -S "$socket" ]; then rm -f "$socket"; fi
-# From before the start, so that no signal comes too early to be passed on.
-server=""
-stopped=""
-trap 'stopped=yes; [ -z "$server" ] || kill -TERM "$server" 2>/dev/null' TERM INT
+# From before the start, so that no signal comes too early to be passed on; and each goes on once.
+early=""
+trap early=yes TERM INT
 vllm serve "$@" &
 server=$!
-[ -z "$stopped" ] || kill -TERM "$server" 2>/dev/null
-status=0
-while kill -0 "$server" 2>/dev/null; do
-    # A signal ends the wait before the server has ended.
+trap 'interrupted=yes; kill -TERM "$server" 2>/dev/null' TERM INT
+[ -z "$early" ] || kill -TERM "$server" 2>/dev/null
+# The status of a wait during which a signal came may be the signal's, even where the server has
+# ended. Waiting again is safe: this shell knows the status until it starts something else.
+while :; do
+    interrupted=""
     wait "$server"
     status=$?
+    [ -n "$interrupted" ] || break
 done
 if [ -S "$socket" ]; then rm -f "$socket"; fi
 exit "$status"

@@ -197,39 +197,68 @@ def test_an_engine_that_runs_is_used_and_left_alone(bare: Path, tmp_path: Path) 
 def server(bare: Path) -> Path:
     """A stand-in for ``vllm``: it listens on its socket until it is told to stop."""
     program = bare / "vllm"
+    # A handler that is to end a pause could run just before it, and the pause would never end.
     program.write_text(
         "#!/usr/bin/python3 -S\nimport signal, socket, sys\n"
         "place = sys.argv[sys.argv.index('--uds') + 1]\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
         "with socket.socket(socket.AF_UNIX) as one:\n"
-        "    one.bind(place)\n    print('bound', flush=True)\n    signal.pause()\n"
+        "    one.bind(place)\n    print('bound', flush=True)\n"
+        "    signal.sigwait({signal.SIGTERM})\nsys.exit(3)\n"
     )
     program.chmod(0o755)
     return program
 
 
-@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="needs /usr/bin/python3")
+needs_python = pytest.mark.skipif(
+    not Path("/usr/bin/python3").exists(), reason="needs /usr/bin/python3"
+)
+
+
+def start_server(server: Path, place: Path) -> subprocess.Popen[bytes]:
+    """Start the script, and wait until its server listens."""
+    started = subprocess.Popen(
+        ["/bin/sh", CI / "image" / "serve.sh", "/model", "--uds", place],
+        env={"PATH": str(server.parent)},
+        stdout=subprocess.PIPE,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == b"bound\n"
+    return started
+
+
+@needs_python
 def test_a_unix_socket_goes_with_its_server(server: Path, tmp_path: Path) -> None:
     """Twice: the second start finds the socket of a server that was killed."""
     place = tmp_path / "s.sock"
-    script = ["/bin/sh", CI / "image" / "serve.sh", "/model", "--uds", place]
-    environment = {"PATH": str(server.parent)}
-    for killed in (True, False):
-        with subprocess.Popen(script, env=environment, stdout=subprocess.PIPE) as started:
-            assert started.stdout is not None
-            assert started.stdout.readline() == b"bound\n"
-            assert place.is_socket()
-            if killed:
-                started.kill()
-                children = subprocess.run(
-                    ["pgrep", "-f", "--", f"--uds {place}"],
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                )
-                for pid in children.stdout.split():
-                    os.kill(int(pid), 9)
-                continue
-            started.terminate()
-            assert started.wait(timeout=20) == 3
+    with start_server(server, place) as started:
+        assert place.is_socket()
+        started.kill()
+        children = subprocess.run(
+            ["pgrep", "-f", "--", f"--uds {place}"], capture_output=True, text=True, check=True
+        )
+        for pid in children.stdout.split():
+            os.kill(int(pid), 9)
+    assert place.is_socket()
+    with start_server(server, place) as started:
+        started.terminate()
+        assert started.wait(timeout=60) == 3
     assert not place.exists()
+
+
+@needs_python
+def test_its_status_is_the_servers_whenever_it_is_told_to_stop(
+    server: Path, tmp_path: Path
+) -> None:
+    """Also where the server ends while the script is on its way into the wait, or out of it."""
+    found = []
+    for _ in range(20):
+        with start_server(server, tmp_path / "s.sock") as started:
+            started.terminate()
+            found.append(started.wait(timeout=60))
+    assert found == [3] * 20
+
+
+def test_a_server_that_is_not_there_is_said(bare: Path, tmp_path: Path) -> None:
+    done = sh("/bin/sh", "ci/image/serve.sh", "/model", f"--uds={tmp_path}/s", path=str(bare))
+    assert (done.returncode, "vllm: not found" in done.stderr) == (127, True), done.stderr
