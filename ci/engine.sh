@@ -9,14 +9,14 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 data=$root/build/engine
 run=/run/vllm-patchkit-$(printf %s "$root" | cksum | cut -d' ' -f1)
 socket=$run/docker.sock
-START_S=60
+START_S=180
 STOP_S=30
 
 answers() {
     docker ${1:+--host "$1"} version >/dev/null 2>&1
 }
 
-# dockerd's id is in "own" from the first moment, that of its containerd in the other file.
+# dockerd's id is in "own" before there is a dockerd, that of its containerd in the other file.
 pids() {
     cat "$run/own" "$run/exec/containerd/containerd.pid" 2>/dev/null
 }
@@ -37,9 +37,10 @@ start() {
     [ "$(id -u)" = 0 ] || { echo "dockerd needs root: sudo $0 start" >&2; exit 3; }
     command -v dockerd >/dev/null || { echo "dockerd is not installed (Debian: docker.io)" >&2; exit 3; }
     mkdir -p "$data" "$run"
-    setsid dockerd --host "unix://$socket" --data-root "$data/data" --exec-root "$run/exec" \
+    # shellcheck disable=SC2016
+    setsid sh -c 'echo $$ >"$1" && shift && exec "$@"' sh "$run/own" \
+        dockerd --host "unix://$socket" --data-root "$data/data" --exec-root "$run/exec" \
         --pidfile "$run/pid" >"$data/dockerd.log" 2>&1 </dev/null &
-    echo $! >"$run/own"
     waited=0
     until answers "unix://$socket"; do
         if [ "$waited" -ge "$START_S" ]; then

@@ -28,8 +28,8 @@ from vllm_patchkit.host.terminal import Console
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 EPOCH = 1759276800
 HEALTH_CHECK = ["/opt/vllm/bin/python", "/opt/vllm/share/vllm-patchkit/healthcheck.py"]
-SERVING_S = 30.0
-STOP_S = 10
+SERVING_S = 300.0
+STOP_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_it_serves_as_nobody_in_particular_and_stops_when_told(
 
 
 def test_the_health_check_fails_without_a_server(engine: Docker, image: BuiltImage) -> None:
-    options = {**HARDENED, "entrypoint": ["tini", "--", "sleep", "60"]}
+    options = {**HARDENED, "entrypoint": ["tini", "--", "sleep", "600"]}
     with engine.running(image.digest, **options) as container:
         checked = container.exec_run(HEALTH_CHECK)
     assert checked.exit_code == 1
