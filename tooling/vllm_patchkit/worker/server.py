@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 MODEL = "smoke"
 STOP_S = 10.0
+# Linux hands out those from 32768 on.
+OWN_PORTS = range(20_000, 32_768)
 
 
 @contextmanager
@@ -45,11 +49,17 @@ def serve(job: Job, stage: str, arguments: Mapping[str, Any]) -> Iterator[OpenAI
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port that nobody listens on.
+
+    It is none of those that the kernel hands out, if there is another: another program may get one
+    before the server, half a minute later, listens on it, or when the server has ended.
+    """
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        for port in (*random.SystemRandom().sample(OWN_PORTS, 100), 0):
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                break
+        return int(probe.getsockname()[1])
 
 
 def serve_words(arguments: Mapping[str, Any], port: int) -> list[str]:
