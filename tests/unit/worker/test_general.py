@@ -1,6 +1,7 @@
 """The general scenarios' judgement, without an engine."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -89,6 +90,43 @@ def test_an_error_is_no_known_fault(monkeypatch):
     ((event, fields),) = sent
     assert (event, fields["ok"], fields["known_fault"]) == ("scenario", False, None)
     assert fields["problems"] == ["RuntimeError: the engine is dead"]
+
+
+@pytest.mark.parametrize(
+    ("counted", "asked", "problems"),
+    [([3, 4], 1, 0), ([3, 3, 3, 5], 3, 0), ([3] * 9, 5, 1), ([None] * 9, 1, 0)],
+)
+def test_requests_that_came_too_late_to_be_preempted_are_sent_again(
+    monkeypatch, counted, asked, problems
+):
+    counts, kept = iter(counted), []
+    monkeypatch.setattr(offline, "preemptions", lambda llm: next(counts))
+    monkeypatch.setattr(
+        offline.Scenario, "ask", lambda self, cases: self.answers.append(kept.append(cases))
+    )
+    scenario = offline.Scenario(llm=None, cases=(case(),), exact=True)
+    offline.preemption(scenario)
+    assert (len(kept), len(scenario.answers), len(scenario.problems)) == (asked, 1, problems)
+
+
+@pytest.mark.parametrize(
+    ("answers", "problems"),
+    [
+        ([["a", "bc"]], []),
+        ([["abc"], ["abc"], ["ab", "c"]], []),
+        ([["abd"]], ["request-0, streamed: 'abd', transformers has 'abc'"]),
+        ([["abc"]] * 5, ["request-0, streamed: came in one piece, 5 times"]),
+    ],
+)
+def test_an_answer_in_one_piece_may_be_a_busy_servers(answers, problems):
+    coming = iter(answers)
+
+    def create(**_):
+        return [SimpleNamespace(choices=[SimpleNamespace(text=text)]) for text in next(coming)]
+
+    client = SimpleNamespace(completions=SimpleNamespace(create=create))
+    assert serving.check_stream(client, case(text="abc"), exact=True) == problems
+    assert not list(coming)
 
 
 def test_a_text_and_its_counts_are_compared():
