@@ -28,9 +28,9 @@ CHECKS = (
     "protobuf",
     "pipeline",
 )
-PATIENCE_S = 600
-# All of it takes minutes, and other tests run beside it.
-WHOLE_PATIENCE_S = 2400
+# Other tests run beside it; all of it takes minutes.
+PATIENCE_S = 1800
+WHOLE_PATIENCE_S = 3600
 
 pytestmark = [
     pytest.mark.slow(seconds=500),
@@ -74,7 +74,10 @@ def run_inside(name, tmp_path):
 
 def smoke(*words, **options):
     command = [sys.executable, "-m", "vllm_patchkit", "smoke", "--python", PYTHON, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, **options)
+    command += ["--timeout", str(PATIENCE_S)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=WHOLE_PATIENCE_S, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +86,7 @@ def whole(tmp_path_factory, as_user):
     out = tmp_path_factory.mktemp("smoke")
     command = [Path(sys.executable).parent / "vllm-patchkit", "smoke", "--python", PYTHON]
     done = subprocess.run(
-        [*command, "--device", "cpu", "--out", out, "--json"],
+        [*command, "--device", "cpu", "--out", out, "--json", "--timeout", str(PATIENCE_S)],
         capture_output=True,
         text=True,
         env=as_user,
@@ -194,17 +197,17 @@ def test_killed_while_vllm_serves_it_leaves_nothing(tmp_path):
         else:
             pytest.fail("".join(said))
         below = {pid: start_time(pid) for pid in lifeline.descendants(process.pid)}
-        ports = listening(below)
+        sockets_open = listening(below)
         # The test's own folder has too long a name for sockets.
-        (sockets,) = socket_folders(below)
+        (folder,) = socket_folders(below)
         process.kill()
     # Guardian, stage, server and engine core at least.
     assert len(below) >= 4, "".join(said)
-    assert ports
-    deadline = time.monotonic() + 20
+    assert sockets_open
+    deadline = time.monotonic() + 120
     # A process whose first thread ended counts as ended, while its last one still closes sockets.
     while time.monotonic() < deadline and (
-        alive(below) or any(tmp_path.iterdir()) or not all(map(can_bind, ports))
+        alive(below) or any(tmp_path.iterdir()) or sockets_open & listening_sockets()
     ):
         time.sleep(0.1)
     left = alive(below)
@@ -212,19 +215,8 @@ def test_killed_while_vllm_serves_it_leaves_nothing(tmp_path):
         os.kill(pid, signal.SIGKILL)
     assert not left
     assert not list(tmp_path.iterdir())
-    assert not sockets.exists()
-    assert all(map(can_bind, ports))
-
-
-def can_bind(port):
-    """Tell whether a server could take a port; connections that wait for their end don't count."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    assert not folder.exists()
+    assert not sockets_open & listening_sockets()
 
 
 def start_time(pid):
@@ -260,8 +252,8 @@ def alive(processes):
 
 
 def listening(processes):
-    """Return the TCP ports on which one of ``processes`` listens, from ``/proc``."""
-    inodes = set()
+    """Return the TCP sockets, by number, on which one of ``processes`` listens."""
+    numbers = set()
     for pid in processes:
         try:
             entries = list(Path(f"/proc/{pid}/fd").iterdir())
@@ -273,6 +265,14 @@ def listening(processes):
             except OSError:  # Closed meanwhile.
                 continue
             if link.startswith("socket:["):
-                inodes.add(link[len("socket:[") : -1])
+                numbers.add(link[len("socket:[") : -1])
+    return numbers & listening_sockets()
+
+
+def listening_sockets():
+    """Return the number of each TCP socket of this machine that somebody could connect to.
+
+    Not its port, which another program may have been given meanwhile.
+    """
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
+    return {row[9] for row in rows if row[3] == "0A"}
