@@ -100,7 +100,7 @@ def test_other_remote_code_is_left_alone(model: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(
     not (PYTHON.exists() and (TRANSFORMERS_5 / ".ready").exists()),
     reason="build/env-cpu or build/transformers-5 is missing: make integration",

@@ -15,11 +15,13 @@ from vllm_patchkit.smoke.against import compare
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(os.environ.get("SMOKE_TEST_PYTHON", ROOT / "build/env-cpu/bin/python"))
+PATIENCE_S = 3600
 OPTIONS = SmokeOptions(
     architectures=("LlamaForCausalLM",),
     scenarios=("one", "sampled", "logprobs", "refusals"),
     own_scenarios=False,
     unpatched=True,
+    timeout_s=PATIENCE_S,
 )
 # Where, what it is in the release, what it becomes, the scenario and the request that show it.
 ATTENTION = (
@@ -72,7 +74,7 @@ SAMPLER = (
 
 pytestmark = [
     pytest.mark.slow(seconds=255),
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(PATIENCE_S),
     pytest.mark.skipif(not PYTHON.exists(), reason="build/env-cpu is missing: run make env-cpu"),
 ]
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(os.environ.get("SMOKE_TEST_PYTHON", ROOT / "build/env-cpu/bin/python"))
 UV = Path(sys.executable).parent / "uv"
-PATIENCE_S = 1800
+PATIENCE_S = 3600
 
 pytestmark = [
     pytest.mark.slow(seconds=540),
@@ -23,6 +23,8 @@ pytestmark = [
 
 
 def tool(*words):
+    if words[0] == "smoke":
+        words += ("--timeout", PATIENCE_S)
     command = [sys.executable, "-m", "vllm_patchkit", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
 

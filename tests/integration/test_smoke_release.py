@@ -23,11 +23,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / f"build/env-cpu-{RELEASE}"
 PYTHON = PLACE / "bin/python"
 UV = Path(sys.executable).parent / "uv"
-PATIENCE_S = 1800
+PATIENCE_S = 3600
 OFFLINE = SmokeOptions(
     architectures=("LlamaForCausalLM",),
     scenarios=tuple(f"llama/{name}" for name in SCENARIOS),
     own_scenarios=False,
+    timeout_s=PATIENCE_S,
 )
 # Where, what it is in the release, and what it becomes.
 FAULT = (

@@ -19,18 +19,19 @@ from vllm_patchkit.wheel.sdist import fetch_sdist, find_sdist
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(os.environ.get("SMOKE_TEST_PYTHON", ROOT / "build/env-cpu/bin/python"))
 FILE = "tests/v1/test_request.py"
+LIMIT_S = 900
 
 pytestmark = [
     pytest.mark.network,
     pytest.mark.slow(seconds=105),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(4 * LIMIT_S),
     pytest.mark.skipif(not PYTHON.exists(), reason="build/env-cpu is missing: run make env-cpu"),
 ]
 
 
 def test_the_stack_breaks_nothing_in_a_file_that_imports_what_it_touches(capsys):
     words = ["--python", str(PYTHON), "--upstream-tests", "--upstream-file", "v1/test_request.py"]
-    status = main(["smoke", *words, "--json"])
+    status = main(["smoke", *words, "--upstream-limit", str(LIMIT_S), "--json"])
     captured = capsys.readouterr()
     assert status == 0, captured.err
     found = json.loads(captured.out)["upstream"]
@@ -51,6 +52,7 @@ def test_a_fault_is_named_by_the_test_that_finds_it():
         touched=("vllm.v1.request",),
         only=("v1/test_request.py",),
         supply=str(supply) if supply else None,
+        limit_s=LIMIT_S,
     )
     subject = find_environment(PYTHON)
     with (

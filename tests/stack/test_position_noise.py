@@ -285,7 +285,7 @@ class TestKernel:
             env={**os.environ, "TRITON_INTERPRET": "1"},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1200,
         )
         assert result.returncode == 0, result.stderr
 

@@ -196,7 +196,7 @@ def test_concurrent_clients(server, model, oracle, workload):
 
     results = asyncio.run(all_of_them())
     assert workload.differences(dict(zip(names, results[::2], strict=True))) == {}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while server.metric("vllm:num_requests_running") or server.metric("vllm:num_requests_waiting"):
         assert time.monotonic() < deadline, "requests of clients that hung up still run"
         time.sleep(0.2)
