@@ -53,7 +53,8 @@ with session.listen(subject, {"stages": ("artifact",), "deadline_s": float(sys.a
 def worker(tmp_path):
     """The worker with the badly behaved stage in place of ``artifact``."""
     folder = tmp_path / "worker"
-    shutil.copytree(session.WORKER, folder)
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(session.WORKER, folder, ignore=ignore)
     (folder / "artifact.py").write_text(STAGE, encoding="utf-8")
     return folder
 

@@ -22,7 +22,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is no checkout, with what lies about in one, and an empty cache."""
     folder = tmp_path / "here"
     (folder / "nothing").mkdir(parents=True)
-    shutil.copytree(ROOT / "patches", folder / "patches")
+    # Other tests import what is in there, and Python writes bytecode under names that go at once.
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "patches", folder / "patches", ignore=ignore)
     shutil.copytree(ROOT / "tests" / "data" / "slow_steps", folder / PATCHES)
     (folder / "notes.txt").write_text("a file\n")
     monkeypatch.chdir(folder)

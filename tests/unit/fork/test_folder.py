@@ -55,6 +55,15 @@ def test_leftover_of_a_killed_command_goes_with_the_next_one(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["stack"]
 
 
+def test_bytecode_is_no_part_of_it_under_either_name(tmp_path: Path) -> None:
+    """Python writes ``m.cpython-312.pyc.140052`` and renames it, whoever looks meanwhile."""
+    cache = tmp_path / "stack" / "smoke" / "__pycache__"
+    cache.mkdir(parents=True)
+    for name in ("m.cpython-312.pyc", "m.cpython-312.pyc.140052", "../m.py"):
+        (cache / name).write_bytes(b"1")
+    assert read_folder(tmp_path / "stack") == {"smoke/m.py": b"1"}
+
+
 def test_link_to_a_stack_keeps_being_one(tmp_path: Path) -> None:
     replace_folder(tmp_path / "stack", {"a": b"1"})
     (tmp_path / "link").symlink_to("stack")

@@ -19,14 +19,14 @@ RENAME_EXCHANGE = 2
 def read_folder(folder: Path) -> dict[str, bytes]:
     """Return every file of a stack folder by its path in it; none where there is no folder.
 
-    Bytecode of the stack's own scenarios is no part of it.
+    Bytecode of the stack's own scenarios is no part of it, nor is what Python renames to it.
     """
     if not folder.is_dir():
         return {}
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in list_files(folder)
-        if path.is_file() and not path.is_symlink() and path.suffix != ".pyc"
+        if path.is_file() and not path.is_symlink() and ".pyc" not in path.suffixes
     }
 
 

@@ -83,8 +83,9 @@ def find_unrecorded(installed: Installed, folder: Path) -> list[str]:
 
 
 def package_files(folder: Path) -> list[Path]:
-    """Return the files of a package; bytecode is none."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    """Return the files of a package; bytecode is none, nor is what Python renames to it."""
+    found = (path for path in folder.rglob("*") if ".pyc" not in path.suffixes)
+    return sorted(path for path in found if path.is_file())
 
 
 def require_contract(package: Path, stack: str) -> None:
