@@ -12,7 +12,7 @@ from vllm_patchkit.doctor.model import Facts
 from vllm_patchkit.errors import CommandFailed, HostError, UsageError
 from vllm_patchkit.host.process import capture
 
-PROBE_TIMEOUT_S = 120.0
+PROBE_TIMEOUT_S = 600.0
 HASHING_TIMEOUT_S = 1800.0
 PARTS = ("probe_path", "probe_files", "probe_place", "probe")
 BOOT = """\

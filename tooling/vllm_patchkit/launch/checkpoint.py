@@ -11,7 +11,7 @@ from vllm_patchkit.launch.subject import Subject
 from vllm_patchkit.stack.read import read_files, read_metadata
 
 MODULE = "checkpoint"
-WRITE_S = 300.0
+WRITE_S = 900.0
 CODE = """\
 import sys
 from importlib import import_module
