@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.wheels import make_wheel
 from vllm_patchkit.cli import main
 from vllm_patchkit.errors import HostError, UsageError, WheelError
 from vllm_patchkit.release.checksums import format_checksums, parse_checksums
@@ -64,6 +65,16 @@ def test_a_wheel_of_no_recorded_version_is_named(tmp_path: Path) -> None:
     names = ["a-1+own.1.d0123abcd-py3-none-any.whl", "a-1+own.1.d0123abcd.cpu-py3-none-any.whl",
              "a-1+own.1-py3-none-any.whl", "a-1+dev.20261126-py3-none-any.whl"]  # fmt: skip
     assert unrecorded([tmp_path / name for name in names]) == names[:2]
+
+
+def test_an_index_names_it_as_a_release_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version, named in (("0.11.0+own.1.d0123abcd", True), ("0.11.0+own.1", False)):
+        wheel = make_wheel(tmp_path, {"vllm/__init__.py": b""}, version=version,
+                           file_name=f"vllm-{version}-py3-none-any.whl")  # fmt: skip
+        assert main(["release", "--index", str(tmp_path / "simple"), str(wheel)]) == 0
+        assert (f"{wheel.name} is no recorded version" in capsys.readouterr().err) is named
 
 
 @pytest.fixture

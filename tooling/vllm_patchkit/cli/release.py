@@ -53,8 +53,15 @@ def execute(args: argparse.Namespace, console: Console) -> int:
             "neither --out nor --index is given",
             hint="name the folder to write: --out build/release",
         )
+    from vllm_patchkit.release.make import unrecorded
+
     release = _make(args, console) if args.out else None
     indexed = _index(args, release.folder if release else None, console) if args.index else None
+    for name in unrecorded(args.wheels):
+        console.note(
+            f"note: {name} is no recorded version (vllm-patchkit lock STACK --release); "
+            "leave it out if it was a trial"
+        )
     document = {
         "folder": str(release.folder) if release else None,
         "sha256": release.digests if release else {},
@@ -86,7 +93,7 @@ def _index(args: argparse.Namespace, folder: Path | None, console: Console) -> I
 def _make(args: argparse.Namespace, console: Console) -> Release:
     import tempfile
 
-    from vllm_patchkit.release.make import build_toolkit, make_release, unrecorded
+    from vllm_patchkit.release.make import build_toolkit, make_release
     from vllm_patchkit.version import __version__
 
     notes = args.project / "CHANGELOG.md"
@@ -108,9 +115,4 @@ def _make(args: argparse.Namespace, console: Console) -> Release:
             sign=args.sign,
         )
     console.note(f"{len(release.digests)} files and their checksums")
-    for name in unrecorded(args.wheels):
-        console.note(
-            f"note: {name} is no recorded version (vllm-patchkit lock STACK --release); "
-            "leave it out if it was a trial"
-        )
     return release
