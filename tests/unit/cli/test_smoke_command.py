@@ -8,6 +8,7 @@ import zipfile
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 from pathlib import Path
+from socket import socket
 
 import pytest
 
@@ -100,6 +101,9 @@ def not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--scenario", "slow-steps", "--no-own-scenarios"], True, 2, "there is no scenario"),
         (["--architecture", "Qwen"], False, 2, "near: Qwen3ForCausalLM"),
         (["--scenario", "llama", "--architecture", "qwen3"], False, 2, "qwen3/server"),
+        (["--against", "nowhere"], False, 2, "nowhere is neither an interpreter"),
+        (["--port", "{taken}"], False, 3, "port {taken} is already in use"),
+        ([], True, 3, "an environment was asked for"),
         (["--scenario", "slow-steps"], True, 3, "an environment was asked for"),
         (["--scenario", "one", "--architecture", "qwen3"], False, 3, "an environment was asked"),
     ],
@@ -108,8 +112,13 @@ def test_what_a_wheel_does_not_have_is_refused_before_an_environment_is_made(
     words, own, status, message, tmp_path: Path, capsys
 ):
     wheel = patched_wheel(tmp_path, proof=PROOF.format(mark=str(tmp_path / "ran")) if own else None)
-    assert main(["smoke", str(wheel), "--interpreter", sys.executable, *words]) == status
-    assert message in capsys.readouterr().err
+    with socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        words = [word.format(taken=port) for word in words]
+        assert main(["smoke", str(wheel), "--interpreter", sys.executable, *words]) == status
+    assert message.format(taken=port) in capsys.readouterr().err
     assert (tmp_path / "ran").exists() is (own and "--no-own-scenarios" not in words)
 
 

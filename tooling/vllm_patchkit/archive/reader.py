@@ -18,7 +18,7 @@ from vllm_patchkit.archive.entries import (
 )
 from vllm_patchkit.archive.flaws import Flaw, FlawKind, require_no_flaws
 from vllm_patchkit.archive.names import check_together
-from vllm_patchkit.errors import WheelError
+from vllm_patchkit.errors import UsageError, WheelError
 
 MAX_MEMBER_READ_BYTES = 64 << 20
 MAX_DIRECTORY_BYTES = 64 << 20
@@ -191,6 +191,8 @@ class Archive:
 def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder", hint=f"name the wheel: {path}/*.whl") from None
     except OSError as error:
         raise WheelError(f"cannot open {path}: {error.strerror}") from error
 

@@ -71,6 +71,7 @@ def _check_upstream(args: argparse.Namespace, folder: Path, console: Console) ->
     from vllm_patchkit.fork.base import parse_base
     from vllm_patchkit.fork.rebase.survey import survey_rebase
     from vllm_patchkit.fork.rebase.upstream import format_fates, judge_patches
+    from vllm_patchkit.host.files import replace_file
     from vllm_patchkit.stack.read import read_metadata
 
     distribution = read_metadata(folder).base.distribution
@@ -81,7 +82,7 @@ def _check_upstream(args: argparse.Namespace, folder: Path, console: Console) ->
     if args.output is None:
         console.result(page)
     else:
-        args.output.write_text(f"{page}\n", encoding="utf-8")
+        replace_file(args.output, f"{page}\n".encode())
     return ExitCode.OK
 
 
@@ -115,11 +116,12 @@ def _bundle(args: argparse.Namespace, folder: Path, console: Console) -> int:
 
 def _mailbox(args: argparse.Namespace, folder: Path, console: Console) -> int:
     from vllm_patchkit.fork.export import export_mailbox
+    from vllm_patchkit.host.files import replace_file
 
     data = export_mailbox(folder, _choice(args), console)
     if args.output is None:
         console.raw(data)
     else:
-        args.output.write_bytes(data)
+        replace_file(args.output, data)
         console.note(f"git am --keep-non-patch --keep-cr {args.output}")
     return ExitCode.OK

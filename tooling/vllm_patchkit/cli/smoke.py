@@ -119,6 +119,7 @@ def execute(args: argparse.Namespace, console: Console) -> int:
     """Run the smoke and return its exit code."""
     from vllm_patchkit.launch.base_environment import BASE, describe_base
     from vllm_patchkit.launch.session import find_packages
+    from vllm_patchkit.launch.subject import find_environment
     from vllm_patchkit.smoke import SmokeOptions, run_against, run_smoke
     from vllm_patchkit.smoke.options import DEFAULT_TIMEOUT_S, UPSTREAM_TIMEOUT_S
     from vllm_patchkit.smoke.table import Watch, render
@@ -136,9 +137,11 @@ def execute(args: argparse.Namespace, console: Console) -> int:
         "digests": _digests(stack),
     }
     wanted = SmokeOptions(**{**given, **made})
+    # Now, not after the minutes that the run takes.
     if args.out:
-        # Now, not after the minutes that the run takes.
         args.out.mkdir(parents=True, exist_ok=True)
+    if args.against not in (None, BASE) and not args.image:
+        find_environment(Path(args.against))
     packages = find_packages(stack) if wanted.own_scenarios else {}
     subject = _find_subject(args, wanted, packages, console)
     if args.upstream_tests:
@@ -256,6 +259,7 @@ def _wants_gpus(args: argparse.Namespace) -> bool:
 def _find_subject(
     args: argparse.Namespace, wanted: SmokeOptions, packages: Packages, console: Console
 ) -> Subject:
+    from vllm_patchkit.launch.beforehand import require_possible
     from vllm_patchkit.launch.subject import (
         find_environment,
         make_image_subject,
@@ -263,7 +267,6 @@ def _find_subject(
         read_locks,
     )
     from vllm_patchkit.launch.wheel_environment import find_interpreter, make_environment
-    from vllm_patchkit.launch.wheel_names import require_names
 
     given = [word for word in (args.wheel, args.python, args.image) if word]
     if len(given) != 1:
@@ -283,7 +286,6 @@ def _find_subject(
 
     read_locks(args.wheel)
     python = args.interpreter or find_interpreter(args.wheel.name)
-    if wanted.scenarios or wanted.architectures:
-        require_names(args.wheel, python, wanted.to_job({}), packages)
+    require_possible(args.wheel, python, wanted.to_job({}), packages)
     python = make_environment(args.wheel, python, args.requirements, console)
     return make_wheel_subject(args.wheel, python)

@@ -82,6 +82,9 @@ def parse_base(
 
     :param distribution: what a bare version is a version of.
     :param checkout: a git repository in which ``text`` is a tag or commit.
+
+    >>> parse_base("vllm==v0.11.0").version
+    '0.11.0'
     """
     if checkout is not None:
         return BaseSpec(
@@ -100,7 +103,9 @@ def parse_base(
             f"{text!r} does not name a release",
             hint="write DISTRIBUTION==VERSION (vllm==0.11.0), or the path of a wheel",
         )
-    return BaseSpec(distribution=normalize_name(name.strip()), version=version.strip())
+    # A release's tag is v0.11.0.
+    release = version.strip().removeprefix("v")
+    return BaseSpec(distribution=normalize_name(name.strip()), version=release)
 
 
 def version_of(text: str) -> Version | None:

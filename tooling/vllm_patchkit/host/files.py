@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from vllm_patchkit.errors import UsageError
 from vllm_patchkit.host.terminal import Console
 
 BLOCK_BYTES = 1 << 20
@@ -48,7 +49,13 @@ def replace_file(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path`` through a synced temporary file beside it and a rename.
 
     A hard link to the old content (an installer's cache) keeps the old content.
+
+    :raises UsageError: a folder is there.
     """
+    if path.absolute().is_relative_to("/dev"):
+        # /dev/stdout is no file to be replaced.
+        path.write_bytes(data)
+        return
     with replacement(path) as stream:
         stream.write(data)
         stream.flush()
@@ -61,6 +68,8 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
     """Give a temporary file beside ``path`` that takes its place at the end, or else goes."""
     import tempfile
 
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint="name the file to write")
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -17,7 +17,7 @@ from .plan import GENERAL
 # Here, not under __main__: a child that vLLM spawns imports this module, and must be armed too.
 lifeline.die_with_parent()
 
-STAGES = ("artifact", "bench", "names", "upstream")
+STAGES = ("artifact", "beforehand", "bench", "upstream")
 
 
 def main(name: str, scratch: Path) -> int:

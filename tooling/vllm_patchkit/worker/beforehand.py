@@ -1,17 +1,20 @@
-"""Stage ``names``: does what was asked for exist? It needs no vllm, only what a wheel says of it.
+"""Stage ``beforehand``: what would end a run of a wheel, as far as that is known without vllm.
 
-That lies beside this package: the dist-info, as far as it is the toolkit's, and vLLM's registry.
+What the wheel says of itself lies beside this package: the dist-info, as far as it is the
+toolkit's, and vLLM's registry.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib import metadata
 
 from .artifact import usual_architectures
 from .general.architectures import find_architecture
 from .identity import Installed, read_records
 from .job import Job
+from .machine import check_machine
 from .own import CODE, load_proofs
 from .plan import make_plan
 
@@ -20,10 +23,13 @@ NAMED = re.compile(r"""(?m)^\s+["'](\w+)["']:""")
 
 
 def run(job: Job) -> None:
-    """Do nothing if all names stand for something.
+    """Do nothing if all names stand for something and this machine has the port and the memory.
 
-    :raises events.WrongOptions: one does not.
+    :raises events.WrongOptions: there is no such scenario or architecture.
+    :raises events.EnvironmentProblem: this machine cannot run it.
     """
+    # Of GPUs only torch knows.
+    check_machine(replace(job, device="cpu"))
     (dist_info,) = CODE.glob("*.dist-info")
     claimed = Installed(
         name="vllm",

@@ -1,4 +1,4 @@
-"""Which scenarios and architectures a wheel has, asked of the wheel before it is installed."""
+"""What would end a run of a wheel, found out before the wheel is installed."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from vllm_patchkit.archive.reader import Archive
-from vllm_patchkit.errors import UsageError
+from vllm_patchkit.errors import HostError, UsageError
 from vllm_patchkit.launch.session import Packages, listen
 from vllm_patchkit.launch.subject import Subject
 from vllm_patchkit.stack.applied import APPLIED_FOLDER
 
-STAGE = "names"
+STAGE = "beforehand"
+ERRORS = {"usage": UsageError, "environment": HostError}
 REGISTRY = "vllm/model_executor/models/registry.py"
 
 
-def require_names(wheel: Path, python: Path, job: Mapping[str, Any], packages: Packages) -> None:
-    """Do nothing if the wheel has what the job names, as far as that is known without vLLM.
+def require_possible(wheel: Path, python: Path, job: Mapping[str, Any], packages: Packages) -> None:
+    """Do nothing if the wheel has what the job names, and this machine what the job needs.
 
     :param python: an interpreter for the worker; it needs neither the wheel nor vLLM.
     :raises UsageError: there is no such scenario or architecture.
+    :raises HostError: too little memory, a port in use.
     """
     subject = Subject(kind="wheel", location=str(wheel), argv=(str(python), "-c"))
     asked = {**job, "stages": (STAGE,)}
     with listen(subject, asked, packages, read_claims(wheel)) as events:
         for event in events:
-            if event["event"] == "problem" and event["kind"] == "usage":
-                raise UsageError(event["message"], hint=event["hint"])
+            if event["event"] == "problem":
+                raise ERRORS[event["kind"]](event["message"], hint=event["hint"])
 
 
 def read_claims(wheel: Path) -> dict[str, bytes]:
