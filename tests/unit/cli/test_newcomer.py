@@ -172,6 +172,11 @@ def test_a_cache_that_cannot_be_is_named_with_what_moves_it(
     assert f"the cache is {place / cache}; elsewhere with VLLM_PATCHKIT_CACHE=DIR" in said
 
 
+def test_an_environment_without_vllm_is_for_the_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["smoke", "--python", sys.executable, "--checks-only"]) == 1
+    assert f"hint: vllm-patchkit doctor --python {sys.executable}" in capsys.readouterr().out
+
+
 def test_a_place_for_results_is_tried_before_the_run(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

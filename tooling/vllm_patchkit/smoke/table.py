@@ -101,6 +101,8 @@ def render(report: Report) -> str:
         lines += ["", *format_table([HEADER, *_rows(report)], numbers=NUMBERS)]
     failed = [check for check in report.checks if not check["ok"]]
     lines += [f"FAILED {check['name']}: {check['detail']}" for check in failed]
+    if report.artifact is None and report.subject["kind"] == "environment":
+        lines.append(f"  hint: vllm-patchkit doctor --python {report.subject['location']}")
     for problem in report.problems:
         lines.append(f"{problem['stage']}: {problem['message']}")
         lines += [f"  hint: {problem['hint']}"] if problem.get("hint") else []
