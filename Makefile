@@ -24,6 +24,8 @@ integration stack smoke: export TORCHINDUCTOR_VEC_ISA_OK := 1
 # A wheel that was built already, to smoke or to put into an image, instead of building it.
 WHEEL ?=
 export WHEEL
+# Before anything is installed for it.
+$(if $(WHEEL),$(if $(shell test -f "$(WHEEL)" && echo yes),,$(error WHEEL=$(WHEEL): no such file)))
 
 # Under another name, for a recipe that does more than call make: "make -n" runs every line in which
 # make reads its own variable, and would start an engine.

@@ -41,5 +41,18 @@ def test_make_n_changes_nothing(target: str, tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["checkout"]
 
 
+@pytest.mark.parametrize("target", ["smoke", "image"])
+def test_a_wheel_that_is_not_there_is_said_first(target: str, tmp_path: Path) -> None:
+    """8 GB were installed before."""
+    words = ["make", "-n", "-C", str(ROOT), target]
+    done = subprocess.run([*words, "WHEEL=no such.whl"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "WHEEL=no such.whl: no such file" in done.stderr
+    there = tmp_path / "a wheel.whl"
+    there.touch()
+    done = subprocess.run([*words, f"WHEEL={there}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_targets_are_found() -> None:
     assert {"test", "image", "smoke-image", "build-wheel", "clean"} <= set(TARGETS)
