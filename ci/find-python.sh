@@ -1,10 +1,12 @@
 #!/bin/sh
 # Prints the first interpreter of the releases asked for: find-python.sh 3.12 3.11
-# Looks on PATH, then at pyenv's. A pyenv shim without its release does not run and is passed over.
+# Looks on PATH, then at pyenv's and uv's. A pyenv shim without its release does not run and is passed over.
 set -u
 for release in "$@"; do
     for python in "python$release" \
-        "${PYENV_ROOT:-$HOME/.pyenv}/versions/$release".*/bin/"python$release" python3; do
+        "${PYENV_ROOT:-$HOME/.pyenv}/versions/$release".*/bin/"python$release" \
+        "${UV_PYTHON_INSTALL_DIR:-$HOME/.local/share/uv/python}/cpython-$release".*/bin/"python$release" \
+        python3; do
         found=$(command -v "$python" 2>/dev/null) || continue
         code='import sys; print("%d.%d" % sys.version_info[:2], sys.executable)'
         answer=$("$found" -I -c "$code" 2>/dev/null) || continue
@@ -14,5 +16,6 @@ for release in "$@"; do
         fi
     done
 done
-echo "no Python $(echo "$*" | sed 's/ / or /g') on PATH or in pyenv: the CPU build of vLLM has an extension for no other release" >&2
+wanted=$(echo "$*" | sed 's/ / or /g')
+echo "no Python $wanted on PATH, of pyenv or of uv; uv brings one: uv python install $1" >&2
 exit 3

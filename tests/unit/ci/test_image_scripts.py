@@ -199,4 +199,17 @@ def test_an_interpreter_is_found_by_release_or_its_absence_is_said() -> None:
         [CI / "find-python.sh", "3.99"], capture_output=True, text=True, check=False
     )
     assert missing.returncode == 3
-    assert "no Python 3.99 on PATH or in pyenv" in missing.stderr
+    assert "no Python 3.99 on PATH" in missing.stderr
+    assert "uv python install 3.99" in missing.stderr
+
+
+def test_a_python_that_uv_installed_is_found(tmp_path: Path) -> None:
+    """Where ``uv python install`` puts it; no other one is here."""
+    place = tmp_path / "cpython-3.99.1-linux-x86_64-gnu" / "bin" / "python3.99"
+    place.parent.mkdir(parents=True)
+    place.write_text(f"#!/bin/sh\necho 3.99 {place}\n")
+    place.chmod(0o755)
+    environment = {**os.environ, "UV_PYTHON_INSTALL_DIR": str(tmp_path)}
+    argv = [CI / "find-python.sh", "3.99"]
+    found = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout == f"{place}\n"
