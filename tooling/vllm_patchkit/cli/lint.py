@@ -10,7 +10,6 @@ import argparse
 from collections.abc import Sequence
 
 from vllm_patchkit.cli import options
-from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.operations.stacks import lint_all
@@ -27,11 +26,7 @@ EXAMPLES = """\
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lint``."""
     options.add_stack_argument(parser)
-    parser.add_argument(
-        "--base",
-        metavar="WHEEL|TREE",
-        help="what the stack is cut from (default: the release's wheel, fetched once)",
-    )
+    options.add_release_option(parser)
     parser.add_argument(
         "--ignore",
         action="append",
@@ -40,7 +35,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         help="pass over this code; may be repeated (default: those in [lint.ignore])",
     )
     options.add_json_option(parser, "the findings")
-    take_inputs(parser, "base")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 
 from vllm_patchkit.cli import options
-from vllm_patchkit.cli.parser import take_inputs
 from vllm_patchkit.errors import ExitCode
 from vllm_patchkit.host.terminal import Console
 from vllm_patchkit.operations.stacks import lock
@@ -25,11 +24,7 @@ EXAMPLES = """\
 def configure_parser(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lock``."""
     options.add_stack_argument(parser)
-    parser.add_argument(
-        "--base",
-        metavar="WHEEL|TREE",
-        help="what the stack is cut from (default: the release's wheel, fetched once)",
-    )
+    options.add_release_option(parser)
     parser.add_argument(
         "--known",
         nargs="+",
@@ -46,7 +41,6 @@ def configure_parser(parser: argparse.ArgumentParser) -> None:
         "--check", action="store_true", help="write nothing; fail if the lock would change"
     )
     options.add_json_option(parser, "the outcome")
-    take_inputs(parser, "base")
 
 
 def execute(args: argparse.Namespace, console: Console) -> int:

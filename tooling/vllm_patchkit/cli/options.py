@@ -69,6 +69,16 @@ def add_engine_options(parser: argparse._ActionsContainer, dtype: str) -> None:
     )
 
 
+def add_release_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--base``, the pristine release to read from."""
+    parser.add_argument(
+        "--base",
+        metavar="WHEEL|TREE",
+        help="what the stack is cut from (default: the release's wheel, fetched once)",
+    )
+    take_inputs(parser, "base")
+
+
 def add_base_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--base``; stack_folder sees to it."""
     parser.add_argument(
