@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -78,3 +79,13 @@ class TargetError(PatchkitError):
 
 class WheelError(PatchkitError):
     """A wheel is malformed, hostile, or not the one that was asked for."""
+
+
+def first_few(names: Sequence[object], most: int) -> str:
+    """Return names as a message lists them: the first ones, and how many more there are.
+
+    >>> first_few(["a", "b", "c", "d"], 2)
+    'a, b and 2 more'
+    """
+    shown = ", ".join(map(str, names[:most]))
+    return f"{shown} and {len(names) - most} more" if names[most:] else shown

@@ -21,6 +21,7 @@ from vllm_patchkit.doctor.model import Facts, Finding, Severity
 from vllm_patchkit.doctor.remote_code import code_faults, modules_of, tokenizer_code
 from vllm_patchkit.doctor.safetensors import SafetensorsError, Tensor, read_header
 from vllm_patchkit.doctor.usable import Unusable, is_folder, printable, read_object, require_usable
+from vllm_patchkit.errors import first_few
 
 DIMENSIONS = ("hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size",
               "vocab_size", "max_position_embeddings")  # fmt: skip
@@ -306,8 +307,7 @@ def _vocabulary_files(module: Path) -> list[str]:
 
 def _listed(what: str, names: list[str]) -> Iterator[str]:
     if names:
-        more = f" and {len(names) - LISTED} more" if names[LISTED:] else ""
-        yield f"{what}: {', '.join(names[:LISTED])}{more}"
+        yield f"{what}: {first_few(names, LISTED)}"
 
 
 def _remedy(path: Path) -> str:

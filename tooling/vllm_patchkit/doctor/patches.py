@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vllm_patchkit.doctor.model import Finding
-from vllm_patchkit.errors import PatchkitError
+from vllm_patchkit.errors import PatchkitError, first_few
 
 MEANING = {
     "partial": ("only some of the patches are in", "vllm-patchkit apply, or revert"),
@@ -43,12 +43,11 @@ def check_patches(stack: Path | None, python: Path) -> list[Finding]:
         return []
     meaning, remedy = MEANING[found.report.state]
     odd = [verdict.path for verdict in found.report.files if verdict.state in ODD]
-    listed = f": {', '.join(odd[:5])}" if odd else ""
-    more = f" and {len(odd) - 5} more" if odd[5:] else ""
+    listed = f": {first_few(odd, 5)}" if odd else ""
     return [
         Finding(
             code=f"patches-{found.report.state}",
-            what=f"{found.report.stack}: {meaning}{listed}{more}",
+            what=f"{found.report.stack}: {meaning}{listed}",
             why="guided requests fail at import or, worse, run other code than was tested",
             remedy=remedy,
         )

@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import PurePosixPath
 
 from vllm_patchkit.doctor.model import Facts, Finding, Severity
+from vllm_patchkit.errors import first_few
 
 SHOWN = 5
 
@@ -40,12 +41,11 @@ def _shadowed(facts: Facts) -> Iterator[Finding]:
     others = [row for row in facts["shadows"] if row[0] != "vllm"]
     for entry, group in groupby(others, key=lambda row: row[2]):
         rows = list(group)
-        names = ", ".join(row[0] for row in rows[:SHOWN])
-        more = f" and {len(rows) - SHOWN} more" if rows[SHOWN:] else ""
+        names = first_few([row[0] for row in rows], SHOWN)
         folder = entry or facts["cwd"]
         yield Finding(
             code="module-shadowed",
-            what=f"`import {rows[0][0]}` loads {rows[0][1]}; {folder} hides {names}{more}",
+            what=f"`import {rows[0][0]}` loads {rows[0][1]}; {folder} hides {names}",
             why="vLLM and what it needs import these names and get other code",
             remedy=leave(entry, rows[0][1], facts)
             + (" and the others" if rows[1:] and folder == facts["cwd"] else ""),

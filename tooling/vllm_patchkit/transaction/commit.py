@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vllm_patchkit.diff.paths import folders_above
 from vllm_patchkit.digest import digest_or_none, sha256_hex
-from vllm_patchkit.errors import HostError, TargetError
+from vllm_patchkit.errors import HostError, TargetError, first_few
 from vllm_patchkit.transaction.disk import Disk
 from vllm_patchkit.transaction.journal import (
     FOLDER,
@@ -104,10 +104,8 @@ def require_writable(root: Path, paths: Iterable[str]) -> None:
         if not os.access(folder, os.W_OK | os.X_OK):
             denied.add(folder)
     if denied:
-        shown = ", ".join(str(folder) for folder in sorted(denied)[:3])
-        more = f" and {len(denied) - 3} more" if len(denied) > 3 else ""
         raise HostError(
-            f"{shown}{more} cannot be written; nothing was changed",
+            f"{first_few(sorted(denied), 3)} cannot be written; nothing was changed",
             hint="run as the owner of the environment, or patch a wheel and install that",
         )
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vllm_patchkit.errors import StackError, UsageError
+from vllm_patchkit.errors import StackError, UsageError, first_few
 from vllm_patchkit.fork.store.git import COMMITTER, Repository, git_environment
 from vllm_patchkit.fork.store.history import stack_key
 from vllm_patchkit.host.cache import cache_dir
@@ -269,9 +269,8 @@ def require_settled(repository: Repository) -> str:
     )
     dirty = [entry[3:].decode("utf-8", "replace") for entry in status.split(b"\0") if entry[3:]]
     if dirty:
-        shown = ", ".join(dirty[:5]) + (f" and {len(dirty) - 5} more" if len(dirty) > 5 else "")
         raise StackError(
-            f"{repository.work_tree} has uncommitted changes: {shown}",
+            f"{repository.work_tree} has uncommitted changes: {first_few(dirty, 5)}",
             hint="commit them (git commit --fixup=COMMIT, then git rebase -i --autosquash "
             f"{BASE_REF}) or drop them",
         )
