@@ -16,6 +16,13 @@ def test_its_port_is_none_that_the_kernel_hands_out():
     assert len(ports) > 40
 
 
+@pytest.mark.parametrize(("load", "limit_s"), [(0.3, 10), (2.0, 10), (15.0, 75)])
+def test_it_may_take_longer_to_end_on_a_busy_machine(monkeypatch, load, limit_s):
+    monkeypatch.setattr(server.os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(server.os, "cpu_count", lambda: 2)
+    assert server.stop_limit_s() == limit_s
+
+
 def test_where_all_of_those_are_taken_it_is_one_of_the_kernels(monkeypatch):
     class Taken(server.socket.socket):
         def bind(self, address):
