@@ -54,7 +54,7 @@ class Installed:
         else:
             argv = [sys.executable, "-m", "uv", "--cache-dir", str(self.cache), "--offline", "pip"]
             argv += [words[0], "--python", str(self.python), *words[1:]]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=600)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
@@ -154,7 +154,7 @@ def test_an_editable_install_by_pip(stack: Path, tmp_path: Path) -> None:
     venv.create(prefix, with_pip=False, symlinks=True)
     argv = [sys.executable, "-m", "pip", "--python", str(prefix / "bin/python"), "install"]
     argv += ["--no-build-isolation", "--no-deps", "--no-index", "--editable", str(checkout)]
-    subprocess.run(argv, check=True, capture_output=True, timeout=120)
+    subprocess.run(argv, check=True, capture_output=True, timeout=600)
     answer = apply(prefix, stack=stack)
     assert answer.target.editable
     code = "import vllm.engine; print(vllm.engine.run())"

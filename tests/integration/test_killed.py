@@ -58,7 +58,7 @@ def test_sigkill_at_a_system_call_is_recovered(
         inject = f"inject={name}:signal=SIGKILL:when={n}"
         argv = ["strace", "-o", "/dev/null", "-e", f"trace={name}", "-e", inject]
         done = subprocess.run(
-            [*argv, *command(operation, environment, stack)], capture_output=True, timeout=60
+            [*argv, *command(operation, environment, stack)], capture_output=True, timeout=600
         )
         assert done.returncode in (KILLED_BY_SIGKILL, 128 + 9)
         status(environment.prefix, stack=stack)

@@ -40,7 +40,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=False, symlinks=True)
     argv = [sys.executable, "-m", "uv", "pip", "install", "--offline", "--no-deps"]
     argv += ["--python", str(folder / "bin/python"), str(fetch_input("vllm-0.11.0"))]
-    subprocess.run(argv, check=True, capture_output=True, timeout=300)
+    subprocess.run(argv, check=True, capture_output=True, timeout=1800)
     return folder
 
 

@@ -22,7 +22,7 @@ def browse(folder: Path, *words: str) -> bytes:
         [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", *words],
         cwd=folder,
         capture_output=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     return done.stdout

@@ -22,7 +22,7 @@ def test_the_peers_turn_the_old_content_into_the_new(tmp_path: Path, peer: list[
         if before is not None:
             (tmp_path / name).write_bytes(before)
 
-    subprocess.run(peer, cwd=tmp_path, input=format_edits(PAIRS), check=True, timeout=30)
+    subprocess.run(peer, cwd=tmp_path, input=format_edits(PAIRS), check=True, timeout=600)
 
     found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert found == {name: after for name, (_, after) in PAIRS.items() if after is not None}

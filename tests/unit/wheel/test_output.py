@@ -110,6 +110,6 @@ def test_a_killed_build_leaves_nothing(tmp_path: Path, number: signal.Signals) -
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
         child.send_signal(number)
-        child.wait(10)
+        child.wait(60)
     time.sleep(0.01)
     assert names(tmp_path) == []
