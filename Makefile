@@ -21,6 +21,10 @@ unexport PYTHONDONTWRITEBYTECODE
 integration stack smoke: export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/build/inductor
 integration stack smoke: export TORCHINDUCTOR_VEC_ISA_OK := 1
 
+# Gigabytes come while the processor has other work: a pause of theirs is not the network's end.
+export UV_HTTP_TIMEOUT ?= 300
+export PIP_DEFAULT_TIMEOUT ?= 120
+
 # A wheel that was built already, to smoke or to put into an image, instead of building it.
 WHEEL ?=
 export WHEEL
