@@ -18,7 +18,7 @@ from vllm_patchkit.container.engine import connect
 from vllm_patchkit.errors import HostError
 
 BASE = "vllm-patchkit-base:bookworm"
-BASE_TIMEOUT_S = 900
+BASE_TIMEOUT_S = 3000
 
 
 def why_no_engine() -> str:

@@ -25,7 +25,7 @@ from vllm_patchkit.container.wheelfacts import read_wheel_facts
 from vllm_patchkit.errors import TargetError, UsageError
 from vllm_patchkit.host.terminal import Console
 
-pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.container, pytest.mark.timeout(3600)]
 EPOCH = 1759276800
 HEALTH_CHECK = ["/opt/vllm/bin/python", "/opt/vllm/share/vllm-patchkit/healthcheck.py"]
 SERVING_S = 300.0
