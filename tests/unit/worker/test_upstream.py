@@ -125,13 +125,20 @@ def test_loopback():
 """
 
 
-def run(tmp_path: Path, text: str, limit_s: float = 60.0) -> dict:
-    """Run a file as the stage does: in a process whose children are all the file's."""
+def run(tmp_path: Path, text: str) -> dict:
+    """Run a file as the stage does: in a process whose children are all the file's.
+
+    Its time is over, by a clock that is put forward, when there is a file ``late``.
+    """
     write_tree(tmp_path, {"tests/test_it.py": text})
     code = (
-        "import json, sys; from pathlib import Path\n"
-        "from vllm_patchkit.worker.upstream.run import run_file\n"
-        f"ended = run_file(Path(sys.argv[1]), 'tests/test_it.py', None, {limit_s})\n"
+        "import json, sys, time; from pathlib import Path; from types import SimpleNamespace\n"
+        "from importlib import import_module\n"
+        "run = import_module('vllm_patchkit.worker.upstream.run')\n"
+        "late = Path(sys.argv[1], 'late')\n"
+        "clock = lambda: time.monotonic() + 1000 * late.exists()\n"
+        "run.time = SimpleNamespace(monotonic=clock)\n"
+        "ended = run.run_file(Path(sys.argv[1]), 'tests/test_it.py', None, 600.0)\n"
         "print(json.dumps(ended))"
     )
     return json.loads(subprocess.check_output([sys.executable, "-c", code, str(tmp_path)]))
@@ -163,11 +170,11 @@ def test_what_cannot_be_collected_says_why(tmp_path):
 
 
 def test_a_test_that_hangs_is_named(tmp_path):
-    text = "import time\ndef test_a(): pass\ndef test_b(): time.sleep(99)\ndef test_c(): pass\n"
-    ended = run(tmp_path, text, limit_s=15.0)
+    hangs = "def test_b(): open('late', 'w').close(); time.sleep(9999)\n"
+    ended = run(tmp_path, f"import time\ndef test_a(): pass\n{hangs}def test_c(): pass\n")
     assert ended["state"] == "timeout"
     assert [how for how, _ in ended["outcomes"].values()] == ["passed", "timeout"]
-    assert ended["seconds"] < 30
+    assert 1000 < ended["seconds"] < 1600
 
 
 def test_a_process_that_dies_is_a_crash_of_its_test(tmp_path):
