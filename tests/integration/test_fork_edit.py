@@ -407,6 +407,27 @@ def test_probes_of_patches_of_one_subject_stay_with_them(
     assert "more" in probes["0003"]
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_proposed_probe_is_of_the_patch_as_it_is_now(
+    own: bool, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It looked for a line that an edit had changed; one that its author wrote is left alone."""
+    more = {**STEP_1, f"{ROOT}/more.py": b"M = 1\n"}
+    stack = make_stack(capsys, home, [("Change", STEP_1), ("Add more", more)])
+    metadata = stack / "stack.toml"
+    (said,) = [probe for probe in read_stack(stack).probes if probe.patch == "0002"]
+    assert "'M'" in said.expression
+    if own:
+        metadata.write_text(metadata.read_text().replace(said.expression, "2 > 1"))
+    tree = Git(Path(call(capsys, "edit", stack).out.strip()))
+    (tree.folder / ROOT / "more.py").write_bytes(b"N = 1\n")
+    tree.run("commit", "--quiet", "--all", "--amend", "--no-edit")
+    assert refresh(capsys, stack).code == 0
+    (now,) = [probe for probe in read_stack(stack).probes if probe.patch == "0002"]
+    assert now.expression == ("2 > 1" if own else said.expression.replace("'M'", "'N'"))
+    assert refresh(capsys, stack).out.count("2 unchanged") == 1
+
+
 def test_range_diff_needs_an_earlier_version(
     home: Path, stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

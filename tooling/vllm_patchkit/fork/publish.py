@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from vllm_patchkit.diff.model import Read
-from vllm_patchkit.errors import StackError
+from vllm_patchkit.errors import PatchkitError, StackError
 from vllm_patchkit.fork.base import BaseTree
 from vllm_patchkit.fork.folder import read_folder, replace_folder
 from vllm_patchkit.fork.series import TreeState
@@ -17,11 +19,12 @@ from vllm_patchkit.fork.store.history import record_operation
 from vllm_patchkit.stack.apply import step_patches
 from vllm_patchkit.stack.edit import edit_metadata
 from vllm_patchkit.stack.effect_rules import compile_fault
-from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles
+from vllm_patchkit.stack.folder import LOCK, METADATA, SERIES, StackFiles, make_patch
 from vllm_patchkit.stack.lock import format_lock, parse_lock
 from vllm_patchkit.stack.locked import LockedStack, lock_stack
 from vllm_patchkit.stack.metadata import parse_metadata
-from vllm_patchkit.stack.model import Lock, Patch, Stack
+from vllm_patchkit.stack.model import Lock, Patch, Probe, Stack
+from vllm_patchkit.stack.propose import renew_probe
 from vllm_patchkit.stack.series import SUFFIX, format_series
 
 
@@ -71,11 +74,14 @@ def compose_stack(
     :param old: the folder as it is.
     :raises HunkMismatch: the patches do not apply exactly, which an export never causes.
     """
+    numbers = _match_numbers(old, patches)
+    root = parse_metadata(old[METADATA]).base.root
     metadata = edit_metadata(
         old[METADATA],
         base=_base_values(old[METADATA], base),
         patch_count=len(patches),
-        numbers=_match_numbers(old, patches),
+        numbers=numbers,
+        renew=partial(_renew, changed=_changed(old, patches, numbers), root=root),
     )
     series = format_series(patches)
     files = StackFiles(place=str(folder), metadata=metadata, series=series, patches=dict(patches))
@@ -123,6 +129,29 @@ def _match_numbers(old: Mapping[str, bytes], patches: Mapping[str, bytes]) -> di
                 left.remove(new)
                 found[name[:4]] = new[:4]
     return found
+
+
+def _changed(
+    old: Mapping[str, bytes], patches: Mapping[str, bytes], numbers: Mapping[str, str | None]
+) -> dict[str, tuple[Patch, Patch]]:
+    """Return old number -> the patch as it was and as it is now, of those that changed."""
+    names = {name[:4]: name for name in patches}
+    found = {}
+    for name, data in old.items():
+        new = names.get(numbers.get(name[:4]) or "") if name[:4] in numbers else None
+        if new is None or patches[new] == data or "/" in name:
+            continue
+        # One that was edited by hand may be no diff at all.
+        with suppress(PatchkitError):
+            found[name[:4]] = make_patch(name, data), make_patch(new, patches[new])
+    return found
+
+
+def _renew(probe: Probe, *, changed: Mapping[str, tuple[Patch, Patch]], root: str) -> Probe:
+    if probe.patch not in changed:
+        return probe
+    before, after = changed[probe.patch]
+    return renew_probe(probe, before, after, root)
 
 
 def publish(

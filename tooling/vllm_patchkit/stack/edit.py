@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vllm_patchkit.errors import StackError
-from vllm_patchkit.stack.model import Metadata, Parent, Smoke
+from vllm_patchkit.stack.model import Metadata, Parent, Probe, Smoke
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -74,6 +74,7 @@ def edit_metadata(
     base: Mapping[str, str | None] | None = None,
     patch_count: int | None = None,
     numbers: Mapping[str, str | None] | None = None,
+    renew: Callable[[Probe], Probe] = lambda probe: probe,
 ) -> bytes:
     """Return ``stack.toml`` with these values changed and every other byte as it was.
 
@@ -81,6 +82,7 @@ def edit_metadata(
     :param patch_count: the new count, written only where the file has one.
     :param numbers: old patch number -> new one, for the probes and a composed stack's parents;
         what is said of a patch that is gone (None) goes with it.
+    :param renew: returns a probe as it is to be now; its number is changed besides.
     :raises StackError: it is not TOML, or lacks ``[base]``.
     """
     document = _parse(metadata)
@@ -90,7 +92,7 @@ def edit_metadata(
     if patch_count is not None and stack.get("patch-count") not in (None, patch_count):
         stack["patch-count"] = patch_count
     if numbers is not None:
-        _renumber_probes(document, numbers)
+        _renumber_probes(document, numbers, renew)
         _renumber_parents(document, numbers)
     return document.as_string().encode("utf-8")
 
@@ -116,10 +118,23 @@ def _edit_base(document: TOMLDocument, values: Mapping[str, str | None]) -> None
             table[key] = value
 
 
-def _renumber_probes(document: TOMLDocument, numbers: Mapping[str, str | None]) -> None:
+def _renumber_probes(
+    document: TOMLDocument,
+    numbers: Mapping[str, str | None],
+    renew: Callable[[Probe], Probe],
+) -> None:
     probes: Any = document.get("probe", [])
     for index in reversed(range(len(probes))):
-        old = probes[index].get("patch")
+        table = probes[index]
+        old = table.get("patch")
+        known = Probe(
+            patch=str(old),
+            imports=tuple(map(str, table.get("imports", ()))),
+            expression=str(table.get("expression", "")),
+        )
+        renewed = renew(known)
+        if renewed.expression != known.expression:
+            table["imports"], table["expression"] = list(renewed.imports), renewed.expression
         new = numbers.get(old, old)
         if new is None:
             del probes[index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from vllm_patchkit.diff.model import FileDiff
 from vllm_patchkit.stack.model import Patch, Probe
@@ -38,6 +39,15 @@ def propose_probe(patch: Patch, root: str) -> Probe | None:
                 expression=f"{line!r} in inspect.getsource({module})",
             )
     return None
+
+
+def renew_probe(probe: Probe, before: Patch, after: Patch, root: str) -> Probe:
+    """Return a patch's probe after the patch has changed: proposed anew, unless it is its author's.
+
+    :param root: as for ``propose_probe``.
+    """
+    proposed = propose_probe(after, root) if probe == propose_probe(before, root) else None
+    return proposed or replace(probe, patch=f"{after.number:04}")
 
 
 def is_module(file: FileDiff, root: str) -> bool:

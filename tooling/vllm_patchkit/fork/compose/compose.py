@@ -192,10 +192,11 @@ def _metadata(
         if piece is not None:
             index = len(stacks) if piece.parent is None else piece.parent
             numbers[index][_source_number(made, piece)] = f"{place:04d}"
+    parsed = {name[:4]: make_patch(name, data) for name, data in patches.items()}
     probes = [
         probe
         for stack, mapping in zip((*stacks, *own), numbers, strict=True)
-        for probe in carry_probes(stack.probes, mapping)
+        for probe in carry_probes(stack, mapping, parsed)
     ]
     smoke = next((stack.smoke for stack in (*own, *stacks) if stack.smoke != Smoke()), Smoke())
     return format_metadata(

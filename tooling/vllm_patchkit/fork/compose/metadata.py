@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from vllm_patchkit.stack.model import Metadata, Probe, Stack
+from vllm_patchkit.stack.model import Metadata, Patch, Probe, Stack
+from vllm_patchkit.stack.propose import renew_probe
 from vllm_patchkit.wheel.metadata import normalize_name
 
 
@@ -47,8 +47,16 @@ def merge_requires(requires: Iterable[str]) -> list[str]:
     return [str(one) for one in merged.values()]
 
 
-def carry_probes(probes: Iterable[Probe], numbers: dict[str, str]) -> Iterator[Probe]:
-    """Yield the probes under the new numbers of their patches; of patches that are gone, none."""
-    for probe in probes:
+def carry_probes(
+    stack: Stack, numbers: Mapping[str, str], patches: Mapping[str, Patch]
+) -> Iterator[Probe]:
+    """Yield a parent's probes for the patches that became of its own; of those gone, none.
+
+    :param numbers: of a patch in the parent -> in the composed stack.
+    :param patches: of the composed stack, by number.
+    """
+    before = {f"{patch.number:04}": patch for patch in stack.patches}
+    for probe in stack.probes:
         if probe.patch in numbers:
-            yield replace(probe, patch=numbers[probe.patch])
+            after = patches[numbers[probe.patch]]
+            yield renew_probe(probe, before[probe.patch], after, stack.base.root)
