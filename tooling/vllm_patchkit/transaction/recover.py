@@ -44,11 +44,12 @@ def roll_forward(root: Path, plan: Plan, journal: Journal, disk: Disk) -> None:
     for folder in plan.folders:
         disk.make_folder(root / folder)
         disk.inherit(root / folder)
+    new = journal.folder / "new"
     for index, entry in enumerate(plan.entries):
         if entry.after is None:
             disk.remove(root / entry.path)
-        elif os.path.lexists(journal.folder / "new" / str(index)):
-            disk.move(journal.folder / "new" / str(index), root / entry.path)
+        elif os.path.lexists(fresh := new / str(index)):
+            disk.move(fresh, root / entry.path)
     _invalidate_bytecode(root, plan, disk)
     for name in plan.prune:
         disk.remove_folder(root / name / CACHE)

@@ -128,7 +128,7 @@ def update_record(record: bytes, changes: Mapping[str, bytes | None]) -> bytes:
 
 def row_path(row: bytes) -> str:
     """Return the path of a row; a path with a comma or a quotation mark is quoted in CSV."""
-    quoted = QUOTED.match(row)
+    quoted = QUOTED.match(row) if row.startswith(b'"') else None
     path = quoted[1].replace(b'""', b'"') if quoted else row.partition(b",")[0].rstrip(b"\r\n")
     return path.decode("utf-8", "surrogateescape")
 
