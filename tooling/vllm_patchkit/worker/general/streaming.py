@@ -85,8 +85,7 @@ async def _stream(engine: AsyncLLM, case: Case, name: str, limit: int | None = N
 def find_problems(streams: Sequence[Stream]) -> list[str]:
     """Return what is wrong with streams as such.
 
-    What a reader has not fetched yet vLLM merges, so on a busy machine one of them may well come
-    in one piece.
+    What a reader has not fetched yet vLLM merges, so one of them may come in one piece.
     """
     problems = [
         f"{stream.case.name}: finished {stream.finished} times"
