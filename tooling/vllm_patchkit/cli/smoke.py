@@ -284,6 +284,7 @@ def _find_subject(
         # An environment's folder or interpreter, given where a wheel goes.
         return find_environment(args.wheel)
 
+    # A wheel that was never patched is refused first.
     read_locks(args.wheel)
     python = args.interpreter or find_interpreter(args.wheel.name)
     require_possible(args.wheel, python, wanted.to_job({}), packages)

@@ -138,7 +138,7 @@ def _changed(
     names = {name[:4]: name for name in patches}
     found = {}
     for name, data in old.items():
-        new = names.get(numbers.get(name[:4]) or "") if name[:4] in numbers else None
+        new = names.get(numbers.get(name[:4]) or "")
         if new is None or patches[new] == data or "/" in name:
             continue
         # One that was edited by hand may be no diff at all.

@@ -23,7 +23,6 @@ from vllm_patchkit.host.files import file_sha256, hold, replace_file
 from vllm_patchkit.host.process import isolated, run
 from vllm_patchkit.host.shipped import find_lock, folders_around, shipped_folders
 from vllm_patchkit.host.terminal import Console
-from vllm_patchkit.launch.subject import read_locks
 
 READY = ".requirements-ready"
 WHEEL = ".wheel-sha256"
@@ -37,15 +36,13 @@ MAKE_LOCK = (
 
 
 def make_environment(
-    wheel: Path, interpreter: Path | None, requirements: Path | None, console: Console
+    wheel: Path, python: Path, requirements: Path | None, console: Console
 ) -> Path:
     """Return the interpreter of an environment that holds the requirements and ``wheel``.
 
-    :raises WheelError: the wheel is not a patched one.
-    :raises HostError: no interpreter fits, or the requirements cannot be installed.
+    :param python: the interpreter to make it with.
+    :raises HostError: the requirements cannot be installed, or are another release's.
     """
-    read_locks(wheel)
-    python = interpreter or find_interpreter(wheel.name)
     lock = requirements or find_requirements(wheel.name)
     require_fit(wheel, lock)
     folder = cache_dir() / "smoke-env" / environment_key(python, lock)
