@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from support.waiting import wait_for
 from vllm_patchkit.errors import HostError
 from vllm_patchkit.launch.keeper import kept_folder
 
@@ -59,15 +59,6 @@ def is_alive(pid):
     except OSError:
         return False
     return state != "Z"
-
-
-def wait_for(condition, patience_s=60.0):
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

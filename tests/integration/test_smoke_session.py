@@ -6,11 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from support.waiting import wait_for
 from vllm_patchkit.errors import HostError
 from vllm_patchkit.launch import session
 from vllm_patchkit.launch.subject import Subject
@@ -102,15 +102,6 @@ def marked(mark):
             if mark in environment and state != "Z":
                 found.append(int(entry.name))
     return found
-
-
-def wait_for(condition, patience_s=60.0):
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
